@@ -1,0 +1,1 @@
+"""Every figure and table, each as compute, data file and draw."""

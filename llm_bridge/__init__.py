@@ -1,0 +1,1 @@
+"""The same objectives on language models."""

@@ -1,0 +1,91 @@
+"""What NumPy and torch arrays share here.
+
+Dimension names used in shape annotations throughout the project:
+
+=========== ==========================================================
+`*batch`    any leading axes; the last of them is the prompt axis
+`prompts`   prompts (x)
+`n`         responses of one prompt (y), or cells of a flat problem
+`k`         reward models (members) of an ensemble
+`time`      tokens of one response
+=========== ==========================================================
+"""
+
+from typing import Any
+
+import array_api_compat
+import numpy as np
+
+from theory.errors import InputError
+
+Array = Any
+"""A NumPy array or a torch tensor. Functions that take it return the same kind."""
+
+
+def namespace(*arrays: Array) -> Any:
+    """The array-API namespace shared by the arguments; `None` and Python scalars are ignored.
+
+    Raises `InputError` when NumPy and torch arrays are mixed.
+    """
+    given = [a for a in arrays if hasattr(a, "shape")]
+    kinds = {type(a).__module__.split(".")[0] for a in given}
+    if len(kinds) > 1:
+        raise InputError(
+            "arrays",
+            "all NumPy or all torch",
+            f"a mix of {' and '.join(sorted(kinds))}",
+            "convert with torch.as_tensor or tensor.numpy()",
+        )
+    return array_api_compat.array_namespace(*given)
+
+
+def to_numpy(array: Array) -> np.ndarray:
+    """A detached NumPy array on the CPU."""
+    if hasattr(array, "detach"):
+        array = array.detach().cpu()
+    return np.asarray(array)
+
+
+def like(template: Array, array: np.ndarray) -> Array:
+    """A NumPy result as the kind (and dtype and device, for torch) of `template`."""
+    return template.new_tensor(array) if hasattr(template, "new_tensor") else array
+
+
+def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
+    """ln sum exp over one axis; -inf entries count as zero weight.
+
+    >>> float(logsumexp(np.log(np.array([0.25, 0.75]))).round(12))
+    0.0
+    """
+    xp = namespace(x)
+    top = xp.max(x, axis=axis, keepdims=True)
+    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
+    total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
+    return total if keepdims else xp.squeeze(total, axis=axis)
+
+
+def expected(probabilities: Array, values: Array) -> Array:
+    """Sum of probability times value over the last axis, where probability 0 beats an infinity.
+
+    >>> float(expected(np.array([0.0, 1.0]), np.array([-np.inf, 2.0])))
+    2.0
+    """
+    xp = namespace(probabilities, values)
+    kept = xp.where(probabilities > 0, values, xp.zeros_like(values))
+    return xp.sum(probabilities * kept, axis=-1)
+
+
+def log_ratio(log_policy: Array, log_reference: Array) -> Array:
+    """ln(pi / pi0), with 0 where the reference has no mass (there the policy has none either)."""
+    xp = namespace(log_policy, log_reference)
+    zero = xp.zeros_like(log_reference)
+    inside = xp.isfinite(log_reference)
+    return xp.where(inside, log_policy - xp.where(inside, log_reference, zero), zero)
+
+
+def weighted_mean(values: Array, weights: Array | None, axis: int = -1) -> Array:
+    """Mean over one axis, uniform when `weights` is None (weights are normalised)."""
+    xp = namespace(values, weights)
+    if weights is None:
+        return xp.mean(values, axis=axis)
+    return xp.sum(values * weights, axis=axis) / xp.sum(weights, axis=axis)

@@ -1,0 +1,94 @@
+"""Input validation whose messages teach: argument, requirement, what arrived, what to try."""
+
+import difflib
+from typing import Any
+
+import numpy as np
+
+from theory.arrays import to_numpy
+from theory.errors import InputError as InputError
+
+PROBABILITY_TOLERANCE = 1e-6
+
+
+def finite(argument: str, array: Any) -> None:
+    """Raise unless every entry of a NumPy or torch array is finite."""
+    values = to_numpy(array)
+    bad = ~np.isfinite(values)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            argument,
+            "finite",
+            f"{int(bad.sum())} NaN or infinite of {values.size} entries, first at index {first}",
+            "drop or rescore those rows",
+        )
+
+
+def positive(argument: str, value: Any, *, zero_allowed: bool = False) -> None:
+    """Raise unless every entry is > 0 (or >= 0)."""
+    values = to_numpy(value)
+    ok = values >= 0 if zero_allowed else values > 0
+    if not ok.all():
+        raise InputError(
+            argument, ">= 0" if zero_allowed else "> 0", f"a minimum of {np.min(values):g}"
+        )
+
+
+def probabilities(argument: str, array: Any) -> None:
+    """Raise unless the last axis is a probability distribution."""
+    values = to_numpy(array)
+    finite(argument, values)
+    if (values < 0).any():
+        raise InputError(argument, "non-negative probabilities", f"a minimum of {values.min():g}")
+    excess = values.sum(-1) - 1
+    worst = float(excess.flat[np.argmax(np.abs(excess))]) if excess.size else 0.0
+    if abs(worst) > PROBABILITY_TOLERANCE:
+        raise InputError(
+            argument,
+            "probabilities that sum to 1 over the last axis",
+            f"a sum off by {worst:+.3g}",
+            "divide by the sum, or pass log-softmax of the logits",
+        )
+
+
+def same_shape(first: str, a: Any, second: str, b: Any) -> None:
+    """Raise unless the shapes broadcast, naming both."""
+    try:
+        np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
+    except ValueError:
+        raise InputError(
+            second, f"broadcastable with `{first}` of shape {tuple(a.shape)}", tuple(b.shape)
+        ) from None
+
+
+def covariance(argument: str, matrix: Any) -> None:
+    """Raise unless the last two axes hold a symmetric positive definite matrix."""
+    values = to_numpy(matrix)
+    if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
+        raise InputError(argument, "square over its last two axes", f"shape {values.shape}")
+    finite(argument, values)
+    scale = float(np.abs(values).max()) or 1.0
+    asymmetry = float(np.abs(values - np.swapaxes(values, -1, -2)).max())
+    if asymmetry > 1e-8 * scale:
+        raise InputError(
+            argument, "symmetric", f"max |S - S'| = {asymmetry:.3g}", "pass (S + S.T) / 2"
+        )
+    smallest = float(np.linalg.eigvalsh(values)[..., 0].min())
+    if smallest <= 1e-12 * scale:
+        raise InputError(
+            argument,
+            "positive definite",
+            f"a smallest eigenvalue of {smallest:.3g}",
+            "regularise it (S + tau * I, or Scores.covariance(method='ledoit_wolf'))",
+        )
+
+
+def one_of(argument: str, value: str, known: Any) -> None:
+    """Raise unless `value` is among the known names; suggest the nearest."""
+    names = sorted(known)
+    if value in names:
+        return
+    near = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]!r}?" if near else "see the list"
+    raise InputError(argument, f"one of {', '.join(names)}", repr(value), hint)

@@ -1,0 +1,23 @@
+"""Exceptions raised by the toolkit."""
+
+
+class InputError(ValueError):
+    """A bad argument. The message says which, what is required, what arrived and what to try."""
+
+    def __init__(self, argument: str, required: str, arrived: object, hint: str = "") -> None:
+        tail = f"; {hint}" if hint else ""
+        super().__init__(f"`{argument}` must be {required}, got {arrived}{tail}")
+
+
+class UnboundError(ValueError):
+    """An objective needs something from a batch that has not been filled in yet."""
+
+    def __init__(self, part: object, missing: str) -> None:
+        super().__init__(
+            f"{part} needs `{missing}`, which depends on a batch; call "
+            "bind(objective, scores, log_reference), or pass a Binding of your own"
+        )
+
+
+class SolveError(RuntimeError):
+    """A solution was asked for its policy, but the problem was not solved."""

@@ -1,0 +1,157 @@
+"""How expensive it is to move probability, the form that cost multiplies, and its strength."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from theory import checks
+from theory.arrays import Array, namespace, to_numpy
+from theory.binding import UNBOUND, Binding
+from theory.scores import Scores
+
+Form = Literal["bregman", "kl", "quadratic", "norm"]
+FORMS = ("bregman", "kl", "norm", "quadratic")
+SIGMA_MIN = 1e-3
+"""Default floor of a member standard deviation, in reward units."""
+
+
+class Coefficient(ABC):
+    """Maps scores to c(x, y) > 0, one cost per cell."""
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @abstractmethod
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """Coefficient of each cell."""
+
+
+@dataclass(frozen=True)
+class Constant(Coefficient):
+    """c = 1: the variance-unaware penalty."""
+
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """Ones."""
+        return namespace(scores.members).ones_like(scores.members[..., 0])
+
+
+@dataclass(frozen=True)
+class StdDev(Coefficient):
+    """c = max(sigma, sigma_min): the PPO penalty of [banerjee2024, sec. 5]."""
+
+    sigma_min: float = SIGMA_MIN
+    ddof: int = 1
+
+    def __post_init__(self) -> None:
+        checks.positive("sigma_min", self.sigma_min)
+
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """Floored standard deviation."""
+        return namespace(scores.members).clip(scores.std(self.ddof), self.sigma_min, None)
+
+
+@dataclass(frozen=True)
+class Variance(Coefficient):
+    """c = max(sigma, sigma_min)^2: the weight of [banerjee2024, Thm 3.3 and 3.6]."""
+
+    sigma_min: float = SIGMA_MIN
+    ddof: int = 1
+
+    def __post_init__(self) -> None:
+        checks.positive("sigma_min", self.sigma_min)
+
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """Floored variance."""
+        return namespace(scores.members).clip(scores.var(self.ddof), self.sigma_min**2, None)
+
+
+@dataclass(frozen=True)
+class Covariance(Coefficient):
+    """Full covariance across the responses of a prompt, a matrix metric of quadratic forms.
+
+    `method` and `rank` as in `Scores.covariance` (ignored where the covariance is known).
+    """
+
+    method: str = "ledoit_wolf"
+    rank: int = 1
+
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """A matrix has no value per cell."""
+        raise checks.InputError(
+            "form",
+            "'quadratic' or 'norm' with a Covariance coefficient",
+            "another form",
+            "use Variance() for weighted divergences",
+        )
+
+
+@dataclass(frozen=True)
+class Fisher(Coefficient):
+    """Diagonal 1 / pi0, the second-order form of KL (TRPO) [banerjee2024, Rem. 2.3]."""
+
+    def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
+        """The Fisher metric depends on the reference, not on scores."""
+        raise checks.InputError(
+            "form",
+            "'quadratic' or 'norm' with a Fisher coefficient",
+            "another form",
+            "use Constant() for a divergence",
+        )
+
+
+def metric(
+    coefficient: Coefficient,
+    scores: Scores,
+    log_reference: Float[np.ndarray, "*batch n"],
+    binding: Binding = UNBOUND,
+) -> Array:
+    """Metric of a quadratic form: diagonal (*batch, n), or matrix (*batch, n, n) for Covariance."""
+    if isinstance(coefficient, Covariance):
+        matrix = scores.covariance(coefficient.method, rank=coefficient.rank)
+        checks.covariance("scores.covariance", matrix)
+        return matrix
+    if isinstance(coefficient, Fisher):
+        reference = np.exp(to_numpy(log_reference))
+        checks.positive("reference", reference)
+        return 1 / reference
+    return to_numpy(coefficient(scores, binding))
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Strength as a multiplier: maximise utility - beta * penalty."""
+
+    beta: float
+
+    def __post_init__(self) -> None:
+        checks.positive("beta", self.beta)
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Strength as a bound: maximise utility s.t. mean over prompts of the penalty <= eps.
+
+    `per_prompt=True` bounds every prompt by itself instead.
+    """
+
+    eps: float
+    per_prompt: bool = False
+
+
+@dataclass(frozen=True)
+class TargetKL:
+    """Strength as a distance: the beta at which the mean plain KL(pi || pi0) equals `kl` nats.
+
+    With a varying coefficient plain KL is not monotone in beta and several beta may match; the
+    one with the largest expected utility is taken and all are reported.
+    """
+
+    kl: float
+
+    def __post_init__(self) -> None:
+        checks.positive("kl", self.kl)
+
+
+Strength = Penalty | Budget | TargetKL

@@ -1,0 +1,95 @@
+"""Optima of a weighted KL or Bregman penalty as its strength beta varies."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from theory.arrays import Array, log_ratio, weighted_mean
+from theory.solvers.weighted_kl import Tilt, check, greedy, penalty, tilt_unchecked
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The optima of one problem a run as beta varies."""
+
+    utility: np.ndarray
+    coefficient: np.ndarray
+    log_reference: np.ndarray
+    form: Any
+    prompt_weights: np.ndarray | None
+
+    def optimum(self, log_beta: Array) -> Tilt:
+        """Optimal policy and nu at one ln beta a run."""
+        cost = np.exp(log_beta)[..., None, None] * self.coefficient
+        return tilt_unchecked(self.utility, cost, self.log_reference, self.form)
+
+    @property
+    def greedy(self) -> Array:
+        """Limit beta -> 0."""
+        return greedy(self.utility, self.coefficient, self.log_reference, self.form)
+
+    @property
+    def best(self) -> Array:
+        """Largest utility on the support, one number a prompt."""
+        return self._inside(self.utility, -np.inf).max(-1)
+
+    @property
+    def log_scale(self) -> Array:
+        """ln of the beta at which cost and range of the utility are alike."""
+        spread = (self.best - self._inside(self.utility, np.inf).min(-1)).max(-1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log(spread / self.coefficient.mean((-1, -2)))
+
+    def penalty(self, log_policy: np.ndarray) -> Array:
+        """Mean penalty over prompts."""
+        return self._mean(penalty(log_policy, self.coefficient, self.log_reference, self.form))
+
+    def kl(self, log_policy: np.ndarray) -> Array:
+        """Mean plain KL over prompts."""
+        ones = np.ones_like(self.coefficient)
+        return self._mean(penalty(log_policy, ones, self.log_reference, "kl"))
+
+    def slope(self, log_policy: np.ndarray, weight: Array) -> Array:
+        """d/d ln beta of the divergence weighted by `weight`: of `penalty`, or of `kl` with 1."""
+        policy = np.exp(log_policy)
+        shift = 1.0 if self.form == "kl" else 0.0
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pull = np.where(policy > 0, log_ratio(log_policy, self.log_reference) + shift, 0.0)
+            inverse = 1 / self.coefficient
+            flow = (policy * pull).sum(-1, keepdims=True)
+            log_slope = inverse * flow / (policy * inverse).sum(-1, keepdims=True) - pull
+            return self._mean((weight * pull * policy * log_slope).sum(-1))
+
+    def ends(self, kl: Any) -> tuple[Array, Array]:
+        """ln beta below which the optimum is greedy, and above which utility has no influence."""
+        gap = self.best[..., None] - self._inside(self.utility, -np.inf)
+        smallest = np.where(gap > 0, gap, np.inf).min((-1, -2))
+        largest = np.where(np.isfinite(gap), gap, 0.0).max((-1, -2))
+        rarest = -self._inside(self.log_reference, 0.0).min((-1, -2))
+        steep, flat = self.coefficient.max((-1, -2)), self.coefficient.min((-1, -2))
+        varied = largest > 0
+        low = np.where(varied, smallest, 1.0) / (steep * (74 + 2 * rarest))
+        high = np.where(varied, largest, 1.0) / flat * (1e3 / np.minimum(kl, 1.0))
+        return np.log(low), np.log(high)
+
+    def _inside(self, array: np.ndarray, outside: float) -> Array:
+        return np.where(np.isfinite(self.log_reference), array, outside)
+
+    def _mean(self, rows: Array) -> Array:
+        return np.asarray(weighted_mean(rows, self.prompt_weights))
+
+
+def optima(
+    utility: np.ndarray,
+    coefficient: np.ndarray,
+    log_reference: np.ndarray,
+    form: str,
+    prompt_weights: np.ndarray | None,
+) -> Path:
+    """A checked and broadcast `Path`."""
+    check(utility, "coefficient", coefficient, form)
+    coefficient, log_reference = (
+        np.broadcast_to(a, utility.shape) for a in (coefficient, log_reference)
+    )
+    return Path(utility, coefficient, log_reference, form, prompt_weights)

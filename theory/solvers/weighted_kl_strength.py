@@ -1,0 +1,191 @@
+"""Weighted KL and Bregman penalties: the beta that spends a budget or reaches a plain KL."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from theory import checks
+from theory.arrays import Array
+from theory.solvers.roots import decreasing_root
+from theory.solvers.weighted_kl import tilt_unchecked
+from theory.solvers.weighted_kl_path import Path, optima
+
+SCAN_POINTS = 512
+"""Points of the ln beta grid on which crossings of a plain KL that is not monotone are sought."""
+
+
+class BudgetTilt(NamedTuple):
+    """Optimum of a budget, one row a run.
+
+    `status` is 'optimal' (the budget binds), 'slack' (the greedy policy meets it: beta = 0) or
+    'infeasible' (policy, nu and beta are NaN, and `penalty` is the smallest attainable one).
+    """
+
+    beta: Float[Any, "*runs"]
+    log_policy: Float[Any, "*runs prompts n"]
+    nu: Float[Any, "*runs prompts"]
+    penalty: Float[Any, "*runs"]
+    status: Any
+
+
+class KLTilt(NamedTuple):
+    """Optimum at a plain KL, one row a run; `roots` counts the beta found at that KL.
+
+    `status` is 'optimal', 'slack' (every policy on the path is nearer: beta = 0, greedy) or
+    'infeasible' (every policy on the path is farther: policy, nu, beta and kl are NaN).
+    """
+
+    beta: Float[Any, "*runs"]
+    log_policy: Float[Any, "*runs prompts n"]
+    nu: Float[Any, "*runs prompts"]
+    kl: Float[Any, "*runs"]
+    roots: Int[Any, "*runs"]
+    status: Any
+
+
+def at_budget(
+    utility: Float[np.ndarray, "*runs prompts n"],
+    coefficient: Float[np.ndarray, "*#runs #prompts #n"],
+    log_reference: Float[np.ndarray, "*#runs #prompts n"],
+    form: str,
+    eps: float | Float[np.ndarray, "*#runs"],
+    prompt_weights: Float[np.ndarray, " prompts"] | None = None,
+) -> BudgetTilt:
+    """max E_x sum_i u_i pi_i s.t. E_x D(pi) <= eps, with one beta a run shared by its prompts.
+
+    D as in `tilt` with `coefficient` as cost; E_x is uniform unless `prompt_weights` are given.
+    The optima are those of cost beta * coefficient. E_x D(pi_beta) is nonincreasing in beta (it
+    is minus the slope of the convex optimal value), so beta is found by safeguarded Newton on
+    ln beta. Attainable are eps >= 0 (bregman; eps = 0 gives pi0 and beta = inf) or eps >= the
+    penalty of the optimum for utility 0, which is negative (kl). At or above the penalty of
+    `greedy` that policy is returned.
+
+    Corrected statement of [banerjee2024, Thm 3.6]. Raises `InputError` for values that are not
+    finite, a negative coefficient, or an unknown form.
+
+    >>> row = np.log([[0.5, 0.5]])
+    >>> solution = at_budget(np.array([[-1.0, -2.0]]), np.array([[1.0, 10.0]]), row, "kl", 0.05)
+    >>> np.exp(solution.log_policy).round(3)
+    array([[0.981, 0.019]])
+    """
+    path = optima(utility, coefficient, log_reference, form, prompt_weights)
+    checks.finite("eps", eps)
+    least_policy = tilt_unchecked(
+        np.zeros_like(utility), path.coefficient, path.log_reference, form
+    ).log_policy
+    least = path.penalty(least_policy) if form == "kl" else np.zeros(utility.shape[:-2])
+    slack = np.asarray(eps >= path.penalty(path.greedy))
+    infeasible, at_least = ~slack & (eps < least), ~slack & (eps == least)
+    binding = ~(slack | infeasible | at_least)
+
+    def log_excess(log_beta: Array) -> tuple[Array, Array]:
+        log_policy = path.optimum(log_beta).log_policy
+        with np.errstate(divide="ignore", invalid="ignore"):
+            excess = np.maximum(path.penalty(log_policy) - least, 0.0)
+            value = np.where(binding, np.log(excess / (eps - least)), 0.0)
+            return value, path.slope(log_policy, path.coefficient) / excess
+
+    log_beta = decreasing_root(log_excess, np.where(binding, path.log_scale, 0.0))
+    log_policy, nu = path.optimum(log_beta)
+    log_policy = _choose(slack, path.greedy, _choose(at_least, least_policy, log_policy))
+    log_policy = np.where(infeasible[..., None, None], np.nan, log_policy)
+    return BudgetTilt(
+        beta=np.select([slack, at_least, infeasible], [0.0, np.inf, np.nan], np.exp(log_beta)),
+        log_policy=log_policy,
+        nu=np.where(slack[..., None], path.best, np.where(binding[..., None], nu, np.nan)),
+        penalty=np.where(infeasible, least, path.penalty(log_policy)),
+        status=np.select([slack, infeasible], ["slack", "infeasible"], "optimal"),
+    )
+
+
+def at_kl(
+    utility: Float[np.ndarray, "*runs prompts n"],
+    coefficient: Float[np.ndarray, "*#runs #prompts #n"],
+    log_reference: Float[np.ndarray, "*#runs #prompts n"],
+    form: str,
+    kl: float | Float[np.ndarray, "*#runs"],
+    prompt_weights: Float[np.ndarray, " prompts"] | None = None,
+) -> KLTilt:
+    """The smallest beta > 0 a run with E_x KL(pi_beta || pi0) = kl nats, and its policy.
+
+    E_x sum u pi falls with beta, so among several roots this is the one of largest expected
+    utility. With a coefficient that varies over i plain KL is not monotone in beta: crossings are
+    sought on a grid of 512 points in ln beta from the greedy limit to the limit of large beta,
+    and two roots between neighbouring points are missed. A coefficient that is constant over i
+    has at most one root, bracketed by the two ends. beta as in `at_budget`.
+
+    Raises `InputError` for values that are not finite, a kl or coefficient that is not positive,
+    or an unknown form.
+    """
+    path = optima(utility, coefficient, log_reference, form, prompt_weights)
+    grid, above = _scan(path, kl)
+    crossing = above[1:] != above[:-1]
+    first = crossing.argmax(0)[None]
+    found, near = crossing.any(0), above[0]
+    low, high, falling = (
+        np.take_along_axis(a, i, 0)[0]
+        for a, i in ((grid, first), (grid, first + 1), (above, first))
+    )
+    log_beta = _refine(path, kl, np.where(found, low, 0.0), np.where(found, high, 0.0), falling)
+    log_policy, nu = path.optimum(log_beta)
+    log_policy = _choose(~found & ~near, path.greedy, log_policy)
+    log_policy = np.where((~found & near)[..., None, None], np.nan, log_policy)
+    return KLTilt(
+        beta=np.select([found, near], [np.exp(log_beta), np.nan], 0.0),
+        log_policy=log_policy,
+        nu=np.select([found[..., None], near[..., None]], [nu, np.nan], path.best),
+        kl=np.where(~found & near, np.nan, path.kl(log_policy)),
+        roots=crossing.sum(0),
+        status=np.select([found, near], ["optimal", "infeasible"], "slack"),
+    )
+
+
+def betas_at_kl(
+    utility: Float[np.ndarray, "prompts n"],
+    coefficient: Float[np.ndarray, "#prompts #n"],
+    log_reference: Float[np.ndarray, "#prompts n"],
+    form: str,
+    kl: float,
+    prompt_weights: Float[np.ndarray, " prompts"] | None = None,
+) -> list[float]:
+    """All beta of one run at which E_x KL(pi_beta || pi0) = kl, in increasing order.
+
+    Found like the root of `at_kl`, whose resolution and errors apply.
+
+    >>> uniform = np.log(np.ones((1, 3)) / 3)
+    >>> r, c = np.array([[1.0, 0.95, 0.0]]), np.array([[5.0, 0.02, 1.0]])
+    >>> len(betas_at_kl(r, c, uniform, "bregman", 0.42))
+    3
+    """
+    path = optima(utility, coefficient, log_reference, form, prompt_weights)
+    grid, above = _scan(path, kl)
+    at = np.flatnonzero(above[1:] != above[:-1])
+    return np.exp(_refine(path, kl, grid[at], grid[at + 1], above[at])).tolist()
+
+
+def _scan(path: Path, kl: Any) -> tuple[Array, Array]:
+    """ln beta grid (points, *runs), and where the plain KL on it is above `kl`."""
+    checks.finite("kl", kl)
+    checks.positive("kl", kl)
+    checks.positive("coefficient", path.coefficient)
+    constant = (path.coefficient == path.coefficient[..., :1]).all()
+    grid = np.linspace(*path.ends(kl), 2 if constant else SCAN_POINTS)
+    return grid, np.stack([path.kl(path.optimum(x).log_policy) > kl for x in grid])
+
+
+def _refine(path: Path, kl: Any, low: Array, high: Array, falling: Array) -> Array:
+    """Root of the plain KL inside each bracket, where it is `falling` or else rising."""
+    sign = np.where(falling, 1.0, -1.0)
+
+    def log_excess(log_beta: Array) -> tuple[Array, Array]:
+        log_policy = path.optimum(log_beta).log_policy
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.maximum(path.kl(log_policy), 0.0)
+            return sign * np.log(reached / kl), sign * path.slope(log_policy, 1.0) / reached
+
+    return decreasing_root(log_excess, (low + high) / 2, low=low, high=high)
+
+
+def _choose(rows: Array, chosen: Array, otherwise: Array) -> Array:
+    return np.where(rows[..., None, None], chosen, otherwise)
