@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from tests.tolerance import ROUNDING, VALUE
+from theory.divergences import divergence
 from theory.solvers.quadratic import simplex_budget
-from theory.solvers.weighted_kl import penalty, tilt
+from theory.solvers.weighted_kl import tilt
 
 EPS, BETA, ROWS = 0.3, 0.1, 20_000
 
@@ -104,7 +105,7 @@ def test_divergence_of_1000_arms(benchmark, form):
         return tilt(utility, BETA * weight, log_reference, form)
 
     solution, value = compare(benchmark, ours, cvxpy_divergence(form), arguments)
-    spent = BETA * penalty(solution.log_policy, weight, log_reference, form)
+    spent = BETA * divergence(solution.log_policy, weight, log_reference, form)
     assert abs(utility @ np.exp(solution.log_policy) - spent - value) <= VALUE
     if benchmark.enabled:
         assert benchmark.extra_info["times_faster"] >= 150

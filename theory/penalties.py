@@ -4,11 +4,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, namespace, to_numpy
+from theory.arrays import Array, like, namespace
 from theory.binding import UNBOUND, Binding
 from theory.scores import Scores
 
@@ -19,9 +18,13 @@ SIGMA_MIN = 1e-3
 
 
 class Coefficient(ABC):
-    """Maps scores to c(x, y) > 0, one cost per cell."""
+    """Maps scores to c(x, y) > 0, one cost per cell.
+
+    `needs` names the `Binding` fields used; `matrix` says that `metric` is a full matrix.
+    """
 
     needs: ClassVar[tuple[str, ...]] = ()
+    matrix: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
@@ -76,6 +79,7 @@ class Covariance(Coefficient):
 
     method: str = "ledoit_wolf"
     rank: int = 1
+    matrix: ClassVar[bool] = True
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """A matrix has no value per cell."""
@@ -104,19 +108,19 @@ class Fisher(Coefficient):
 def metric(
     coefficient: Coefficient,
     scores: Scores,
-    log_reference: Float[np.ndarray, "*batch n"],
+    log_reference: Float[Any, "*batch n"],
     binding: Binding = UNBOUND,
 ) -> Array:
     """Metric of a quadratic form: diagonal (*batch, n), or matrix (*batch, n, n) for Covariance."""
     if isinstance(coefficient, Covariance):
         matrix = scores.covariance(coefficient.method, rank=coefficient.rank)
         checks.covariance("scores.covariance", matrix)
-        return matrix
+        return like(scores.members, matrix)
     if isinstance(coefficient, Fisher):
-        reference = np.exp(to_numpy(log_reference))
+        reference = namespace(log_reference).exp(log_reference)
         checks.positive("reference", reference)
         return 1 / reference
-    return to_numpy(coefficient(scores, binding))
+    return coefficient(scores, binding)
 
 
 @dataclass(frozen=True)

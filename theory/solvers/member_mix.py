@@ -9,8 +9,9 @@ from jaxtyping import Float
 
 from theory import checks
 from theory.arrays import Array, expected, logsumexp
+from theory.divergences import divergence
 from theory.solvers.interior_point import Expansion, minimise_on_simplex
-from theory.solvers.weighted_kl import penalty, tilt_unchecked
+from theory.solvers.weighted_kl import tilt_unchecked
 
 
 class Inner(NamedTuple):
@@ -64,7 +65,7 @@ def tilted(
         checks.same_shape("utility", utility, "log_reference", log_reference)
         log_policy = tilt_unchecked(utility, cost, log_reference, form).log_policy
         policy = np.exp(log_policy)
-        value = expected(policy, utility) - penalty(log_policy, cost, log_reference, form)
+        value = expected(policy, utility) - divergence(log_policy, cost, log_reference, form)
         return Inner(value, log_policy, policy / cost)
 
     return solve

@@ -132,8 +132,8 @@ def simplex_norm(
     shape = np.broadcast_shapes(*(a.shape for a in (utility, weight, reference)))
     target = np.log(np.broadcast_to(beta, shape[:-1]))
     cone = np.where(reference > 0, 1 / TINY, 0.0)  # positive arms never bind
-    steepest = _active_set(utility, weight, cone, _fixed(1.0)).variance[..., 0]
-    moves = np.sqrt(steepest) > beta
+    steepest = _active_set(utility, weight, cone, _fixed(1.0))
+    moves = np.sqrt(steepest.variance[..., 0]) > beta
 
     def log_excess(log_price: Array) -> tuple[Array, Array]:
         price = np.exp(log_price)
@@ -145,7 +145,9 @@ def simplex_norm(
 
     start = target - np.log(2 * np.broadcast_to(weight, shape).max(-1)) / 2
     price = np.where(moves, np.exp(decreasing_root(log_excess, start)), np.inf)
-    return _active_set(utility, weight, reference, _fixed(1 / price[..., None])).optimum(price / 2)
+    found = _active_set(utility, weight, reference, _fixed(1 / price[..., None]))
+    nu = np.where(moves, found.nu[..., 0], steepest.nu[..., 0])
+    return found.optimum(price / 2)._replace(nu=nu)
 
 
 def _budget(

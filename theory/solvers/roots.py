@@ -1,10 +1,10 @@
-"""One root finder for monotone functions, over many rows at once."""
+"""Roots of monotone functions, and crossings of others, over many rows at once."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from theory.arrays import Array
 
@@ -47,6 +47,66 @@ def decreasing_root(
         proposal = _proposal(x, value, slope, low, high, slow, reach=2.0**iteration)
         x, previous = np.where(done, x, proposal), value
     return x
+
+
+class Crossing(NamedTuple):
+    """Where a positive function of x first meets a level, one number a run.
+
+    `count` crossings were seen; where it is 0, `above` says on which side the function stays.
+    """
+
+    x: Float[Any, "*runs"]
+    count: Int[Any, "*runs"]
+    above: Bool[Any, "*runs"]
+
+
+def first_crossing(
+    evaluate: Evaluate, level: float | Float[np.ndarray, "*#runs"], grid: Float[Any, "points *runs"]
+) -> Crossing:
+    """The smallest x on the span of `grid` at which f(x) = level, for f > 0 of any shape.
+
+    `evaluate(x)` returns f and its slope (NaN where unknown). Sign changes between neighbouring
+    grid points are refined; two crossings between the same two points are missed.
+    """
+    above = np.stack([evaluate(x)[0] > level for x in grid])
+    crossing = above[1:] != above[:-1]
+    first = crossing.argmax(0)[None]
+    low, high, falling = (
+        np.take_along_axis(a, i, 0)[0]
+        for a, i in ((grid, first), (grid, first + 1), (above, first))
+    )
+    found = crossing.any(0)
+    ends = np.where(found, low, 0.0), np.where(found, high, 0.0)
+    x = _refine(evaluate, level, *ends, falling)
+    return Crossing(x, crossing.sum(0), above[0])
+
+
+def all_crossings(
+    evaluate: Evaluate, level: float, grid: Float[np.ndarray, "points"]
+) -> Float[np.ndarray, "roots"]:
+    """Every x on the grid's span at which f(x) = level, for one run; resolution as above."""
+    above = np.stack([evaluate(x)[0] > level for x in grid])
+    at = np.flatnonzero(above[1:] != above[:-1])
+    return _refine(evaluate, level, grid[at], grid[at + 1], above[at])
+
+
+def _refine(
+    evaluate: Evaluate,
+    level: float | Float[np.ndarray, "*#rows"],
+    low: Float[Any, "*rows"],
+    high: Float[Any, "*rows"],
+    falling: Bool[Any, "*rows"],
+) -> Float[Any, "*rows"]:
+    """The root inside each bracket, where f is `falling` or else rising, on a log scale."""
+    sign = np.where(falling, 1.0, -1.0)
+
+    def log_excess(x: Array) -> tuple[Array, Array]:
+        value, slope = evaluate(x)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            reached = np.maximum(value, 0.0)
+            return sign * np.log(reached / level), sign * slope / reached
+
+    return decreasing_root(log_excess, (low + high) / 2, low=low, high=high)
 
 
 def _proposal(

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, log_ratio, logsumexp
+from theory.arrays import Array, logsumexp
 
 NEWTON_TOLERANCE = 1e-13
 NEWTON_ITERATIONS = 500
@@ -45,25 +45,6 @@ def tilt(
     """
     check(utility, "cost", cost, form)
     return tilt_unchecked(utility, np.asarray(cost, dtype=float), log_reference, form)
-
-
-def penalty(
-    log_policy: Float[np.ndarray, "*#batch n"],
-    coefficient: Float[np.ndarray, "*#batch #n"],
-    log_reference: Float[np.ndarray, "*#batch n"],
-    form: str,
-) -> Float[Any, "*batch"]:
-    """D(pi) of `tilt` with `coefficient` as cost, one number a row.
-
-    >>> half = np.log([0.5, 0.5])
-    >>> float(penalty(np.log([0.26, 0.74]), np.array([4.0, 1.0]), half, "kl").round(4))
-    -0.39
-    """
-    policy = np.exp(log_policy)
-    divergence = policy * np.where(policy > 0, log_ratio(log_policy, log_reference), 0.0)
-    if form == "bregman":
-        divergence = divergence - policy + np.exp(log_reference)
-    return (coefficient * divergence).sum(-1)
 
 
 def greedy(

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from theory.arrays import Array, log_ratio, weighted_mean
-from theory.solvers.weighted_kl import Tilt, check, greedy, penalty, tilt_unchecked
+from theory.divergences import divergence
+from theory.solvers.weighted_kl import Tilt, check, greedy, tilt_unchecked
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,12 @@ class Path:
 
     def penalty(self, log_policy: np.ndarray) -> Array:
         """Mean penalty over prompts."""
-        return self._mean(penalty(log_policy, self.coefficient, self.log_reference, self.form))
+        return self._mean(divergence(log_policy, self.coefficient, self.log_reference, self.form))
 
     def kl(self, log_policy: np.ndarray) -> Array:
         """Mean plain KL over prompts."""
         ones = np.ones_like(self.coefficient)
-        return self._mean(penalty(log_policy, ones, self.log_reference, "kl"))
+        return self._mean(divergence(log_policy, ones, self.log_reference, "kl"))
 
     def slope(self, log_policy: np.ndarray, weight: Array) -> Array:
         """d/d ln beta of the divergence weighted by `weight`: of `penalty`, or of `kl` with 1."""

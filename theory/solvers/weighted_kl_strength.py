@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 
 from theory import checks
 from theory.arrays import Array
-from theory.solvers.roots import decreasing_root
+from theory.solvers.roots import Evaluate, all_crossings, decreasing_root, first_crossing
 from theory.solvers.weighted_kl import tilt_unchecked
 from theory.solvers.weighted_kl_path import Path, optima
 
@@ -119,24 +119,17 @@ def at_kl(
     or an unknown form.
     """
     path = optima(utility, coefficient, log_reference, form, prompt_weights)
-    grid, above = _scan(path, kl)
-    crossing = above[1:] != above[:-1]
-    first = crossing.argmax(0)[None]
-    found, near = crossing.any(0), above[0]
-    low, high, falling = (
-        np.take_along_axis(a, i, 0)[0]
-        for a, i in ((grid, first), (grid, first + 1), (above, first))
-    )
-    log_beta = _refine(path, kl, np.where(found, low, 0.0), np.where(found, high, 0.0), falling)
-    log_policy, nu = path.optimum(log_beta)
+    crossing = first_crossing(_reached(path), kl, _grid(path, kl))
+    found, near = crossing.count > 0, crossing.above
+    log_policy, nu = path.optimum(crossing.x)
     log_policy = _choose(~found & ~near, path.greedy, log_policy)
     log_policy = np.where((~found & near)[..., None, None], np.nan, log_policy)
     return KLTilt(
-        beta=np.select([found, near], [np.exp(log_beta), np.nan], 0.0),
+        beta=np.select([found, near], [np.exp(crossing.x), np.nan], 0.0),
         log_policy=log_policy,
         nu=np.select([found[..., None], near[..., None]], [nu, np.nan], path.best),
         kl=np.where(~found & near, np.nan, path.kl(log_policy)),
-        roots=crossing.sum(0),
+        roots=crossing.count,
         status=np.select([found, near], ["optimal", "infeasible"], "slack"),
     )
 
@@ -159,32 +152,26 @@ def betas_at_kl(
     3
     """
     path = optima(utility, coefficient, log_reference, form, prompt_weights)
-    grid, above = _scan(path, kl)
-    at = np.flatnonzero(above[1:] != above[:-1])
-    return np.exp(_refine(path, kl, grid[at], grid[at + 1], above[at])).tolist()
+    return np.exp(all_crossings(_reached(path), kl, _grid(path, kl))).tolist()
 
 
-def _scan(path: Path, kl: Any) -> tuple[Array, Array]:
-    """ln beta grid (points, *runs), and where the plain KL on it is above `kl`."""
+def _grid(path: Path, kl: Any) -> Array:
+    """ln beta, (points, *runs), from the greedy limit to the one of large beta."""
     checks.finite("kl", kl)
     checks.positive("kl", kl)
     checks.positive("coefficient", path.coefficient)
     constant = (path.coefficient == path.coefficient[..., :1]).all()
-    grid = np.linspace(*path.ends(kl), 2 if constant else SCAN_POINTS)
-    return grid, np.stack([path.kl(path.optimum(x).log_policy) > kl for x in grid])
+    return np.linspace(*path.ends(kl), 2 if constant else SCAN_POINTS)
 
 
-def _refine(path: Path, kl: Any, low: Array, high: Array, falling: Array) -> Array:
-    """Root of the plain KL inside each bracket, where it is `falling` or else rising."""
-    sign = np.where(falling, 1.0, -1.0)
+def _reached(path: Path) -> Evaluate:
+    """Plain KL and its slope at ln beta."""
 
-    def log_excess(log_beta: Array) -> tuple[Array, Array]:
+    def evaluate(log_beta: Array) -> tuple[Array, Array]:
         log_policy = path.optimum(log_beta).log_policy
-        with np.errstate(divide="ignore", invalid="ignore"):
-            reached = np.maximum(path.kl(log_policy), 0.0)
-            return sign * np.log(reached / kl), sign * path.slope(log_policy, 1.0) / reached
+        return path.kl(log_policy), path.slope(log_policy, 1.0)
 
-    return decreasing_root(log_excess, (low + high) / 2, low=low, high=high)
+    return evaluate
 
 
 def _choose(rows: Array, chosen: Array, otherwise: Array) -> Array:

@@ -1,1 +1,6 @@
-"""Each audited claim of the papers as data, with checks that compute both sides."""
+"""Audited claims of the papers: each one as data, with checks that compute both statements."""
+
+from theory.theorems.catalogue import CLAIMS
+from theory.theorems.claim import Claim, Evidence, Finding, Trial, claim
+
+__all__ = ["CLAIMS", "Claim", "Evidence", "Finding", "Trial", "claim"]

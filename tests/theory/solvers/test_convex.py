@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.checks import InputError
+from theory.divergences import divergence as penalty_of
 from theory.solvers import convex
 from theory.solvers.quadratic import simplex_penalised
-from theory.solvers.weighted_kl import penalty, tilt
+from theory.solvers.weighted_kl import tilt
 
 FORMS = ("bregman", "kl")
 HALF = np.log([[0.5, 0.5]])
@@ -51,7 +52,7 @@ def test_penalised_divergence_is_the_tilt(seed, form, beta):
         prompt_weights=draw.rho,
     )
     log_policy = tilt(draw.utility, beta * draw.coefficient, draw.log_reference, form).log_policy
-    cost = penalty(log_policy, draw.coefficient, draw.log_reference, form)
+    cost = penalty_of(log_policy, draw.coefficient, draw.log_reference, form)
     exact = draw.rho @ ((np.exp(log_policy) * draw.utility).sum(-1) - beta * cost)
     assert found.status == "optimal"
     assert found.beta is None
@@ -65,7 +66,7 @@ def test_penalised_divergence_is_the_tilt(seed, form, beta):
 def test_budget_recovers_the_multiplier(seed, form, beta):
     draw = Draw(seed)
     log_policy = tilt(draw.utility, beta * draw.coefficient, draw.log_reference, form).log_policy
-    eps = float(draw.rho @ penalty(log_policy, draw.coefficient, draw.log_reference, form))
+    eps = float(draw.rho @ penalty_of(log_policy, draw.coefficient, draw.log_reference, form))
     found = convex.weighted_divergence(
         draw.utility, draw.coefficient, draw.log_reference, form, eps=eps, prompt_weights=draw.rho
     )

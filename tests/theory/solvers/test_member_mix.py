@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.checks import InputError
+from theory.divergences import divergence
 from theory.solvers import convex
 from theory.solvers.member_mix import Inner, member_mix, robust_mean, tilted
 from theory.solvers.quadratic import simplex_penalised
-from theory.solvers.weighted_kl import penalty, tilt
+from theory.solvers.weighted_kl import tilt
 
 FORMS = ("bregman", "kl")
 TEMPERATURES = (0.0, 0.2, 5.0, np.inf)
@@ -52,7 +53,7 @@ class Problem:
     def primal(self, log_policy, form, lam, temperature):
         nominal = np.einsum("x,...xy,...xy->...", self.rho, np.exp(log_policy), self.nominal)
         robust = robust_mean(self.returns(log_policy), temperature)
-        cost = penalty(log_policy, self.cost, self.log_reference, form) @ self.rho
+        cost = divergence(log_policy, self.cost, self.log_reference, form) @ self.rho
         return lam * nominal + (1 - lam) * robust - cost
 
 
@@ -175,7 +176,7 @@ def test_policy_level_is_at_least_the_per_sample_minimum(seed):
     pessimist = 0.4 * problem.nominal + 0.6 * problem.members.min(-1)
     chosen = tilt(pessimist, problem.cost, problem.log_reference, "kl").log_policy
     per_sample = np.einsum("x,...xy,...xy->...", problem.rho, np.exp(chosen), pessimist)
-    per_sample -= penalty(chosen, problem.cost, problem.log_reference, "kl") @ problem.rho
+    per_sample -= divergence(chosen, problem.cost, problem.log_reference, "kl") @ problem.rho
     assert (problem.solve("kl").value >= per_sample - ROUNDING).all()
 
 

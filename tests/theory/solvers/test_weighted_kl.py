@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.arrays import logsumexp
 from theory.checks import InputError
+from theory.divergences import divergence
 from theory.solvers.roots import decreasing_root
-from theory.solvers.weighted_kl import greedy, penalty, tilt
+from theory.solvers.weighted_kl import greedy, tilt
 from theory.solvers.weighted_kl_strength import at_budget, at_kl, betas_at_kl
 
 FORMS = ("bregman", "kl")
@@ -63,7 +64,7 @@ def test_kl_form_is_the_bregman_form_of_utility_minus_cost(problem):
     np.testing.assert_array_equal(kl.log_policy, bregman.log_policy)
     policy, reference = np.exp(kl.log_policy), np.exp(log_reference)
     shift = (cost * (policy - reference)).sum(-1)
-    both = [penalty(kl.log_policy, cost, log_reference, form) for form in FORMS]
+    both = [divergence(kl.log_policy, cost, log_reference, form) for form in FORMS]
     np.testing.assert_allclose(both[1], both[0] + shift, atol=ROUNDING * cost.max())
 
 
@@ -78,7 +79,7 @@ def test_bregman_is_shift_invariant_and_anchored(problem):
         assert np.abs(difference).max() <= VALUE
     still = tilt(np.zeros_like(utility), cost, log_reference).log_policy
     np.testing.assert_allclose(np.exp(still), np.exp(log_reference), atol=EXACT)
-    assert (penalty(shifted, cost, log_reference, "bregman") >= -EXACT * cost.max()).all()
+    assert (divergence(shifted, cost, log_reference, "bregman") >= -EXACT * cost.max()).all()
 
 
 def test_constant_cost_is_the_softmax_tilt():
@@ -98,13 +99,13 @@ def test_value_agrees_with_cvxpy(form, seed):
     utility, cost = rng.normal(size=8), rng.uniform(0.2, 3, 8)
     reference = rng.dirichlet(np.ones(8))
     policy = cp.Variable(8)
-    divergence = cp.rel_entr(policy, reference)
+    terms = cp.rel_entr(policy, reference)
     if form == "bregman":
-        divergence = divergence - policy + reference
-    problem = cp.Problem(cp.Maximize((utility @ policy) - cost @ divergence), [cp.sum(policy) == 1])
+        terms = terms - policy + reference
+    problem = cp.Problem(cp.Maximize((utility @ policy) - cost @ terms), [cp.sum(policy) == 1])
     problem.solve(solver=cp.CLARABEL)
     ours = tilt(utility, cost, np.log(reference), form)
-    value = utility @ np.exp(ours.log_policy) - penalty(
+    value = utility @ np.exp(ours.log_policy) - divergence(
         ours.log_policy, cost, np.log(reference), form
     )
     assert abs(value - problem.value) <= VALUE
@@ -117,7 +118,7 @@ def test_optimal_value_is_nu_plus_the_expected_cost():
     log_policy, nu = tilt(utility, cost, HALF, "kl")
     policy = np.exp(log_policy)
     np.testing.assert_array_equal(policy.round(5), [0.32669, 0.67331])
-    value = float(utility @ policy - penalty(log_policy, cost, HALF, "kl"))
+    value = float(utility @ policy - divergence(log_policy, cost, HALF, "kl"))
     assert round(value, 5) == 0.68247
     assert abs(value - (nu + policy @ cost)) <= EXACT
 
@@ -170,7 +171,7 @@ def test_kl_penalty_minimum_is_negative_and_reported(coefficient, least):
     assert abs(lowest.penalty - least) <= abs(least) * 1e-4
     reached = at_budget(np.array([[1.0, 0.0]]), cost, HALF[None], "kl", lowest.penalty)
     assert reached.beta == np.inf
-    assert penalty(reached.log_policy, cost, HALF[None], "kl") == lowest.penalty
+    assert divergence(reached.log_policy, cost, HALF[None], "kl") == lowest.penalty
 
 
 def test_kl_penalty_minimiser():
@@ -183,9 +184,9 @@ def test_kl_penalty_minimiser():
 @settings(max_examples=40, deadline=None)
 def test_budget_binds_between_least_and_greedy(form, problem, share):
     utility, coefficient, log_reference = problem
-    top = penalty(greedy(*problem, form), coefficient, log_reference, form).mean()
+    top = divergence(greedy(*problem, form), coefficient, log_reference, form).mean()
     bottom = tilt(np.zeros_like(utility), coefficient, log_reference, form).log_policy
-    least = penalty(bottom, coefficient, log_reference, form).mean() if form == "kl" else 0.0
+    least = divergence(bottom, coefficient, log_reference, form).mean() if form == "kl" else 0.0
     eps = least + share * (top - least)
     solution = at_budget(*problem, form, float(eps))
     scale = coefficient.max()
@@ -203,7 +204,7 @@ def test_greedy_penalty_is_the_end_of_the_bregman_range():
     reference, cost = np.array([0.2, 0.5, 0.3]), np.array([2.0, 1.0, 4.0])
     limit = greedy(np.array([1.0, 0.0, 0.5]), cost, np.log(reference), "bregman")
     expected = 2 * np.log(5) + cost @ (reference - [1, 0, 0])
-    assert abs(penalty(limit, cost, np.log(reference), "bregman") - expected) <= EXACT
+    assert abs(divergence(limit, cost, np.log(reference), "bregman") - expected) <= EXACT
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -212,8 +213,8 @@ def test_greedy_ties_take_the_least_penalty(form):
     limit = greedy(np.array([1.0, 1.0, 0.0]), cost, reference, form)
     share = np.linspace(0.001, 0.999, 999)
     others = logs(np.stack([share, 1 - share, 0 * share], -1))
-    least = penalty(others, cost, reference, form).min()
-    assert least - VALUE <= penalty(limit, cost, reference, form) <= least + EXACT
+    least = divergence(others, cost, reference, form).min()
+    assert least - VALUE <= divergence(limit, cost, reference, form) <= least + EXACT
 
 
 def test_zero_bregman_budget_stays():
@@ -229,7 +230,7 @@ def test_runs_are_solved_together_with_one_beta_over_weighted_prompts():
     eps, weights = np.array([0.05, 0.2, -9.0, 50.0]), np.array([1.0, 2.0, 5.0])
     solution = at_budget(utility, coefficient, log_reference, "kl", eps, weights)
     assert solution.status.tolist() == ["optimal", "optimal", "infeasible", "slack"]
-    spent = penalty(solution.log_policy, coefficient, log_reference, "kl") @ weights / 8
+    spent = divergence(solution.log_policy, coefficient, log_reference, "kl") @ weights / 8
     np.testing.assert_allclose(spent[:2], eps[:2], atol=ROUNDING)
     policy = cp.Variable((3, 5))
     ratio = cp.rel_entr(policy, np.exp(log_reference[1]))
@@ -247,7 +248,7 @@ def test_plain_kl_is_not_monotone():
     utility, coefficient, log_reference = NON_MONOTONE
     divergences = [
         float(
-            penalty(
+            divergence(
                 tilt(utility, b * coefficient, log_reference).log_policy,
                 np.ones(3),
                 log_reference,
@@ -267,7 +268,7 @@ def test_all_betas_at_a_kl():
     gains = []
     for beta in betas:
         log_policy = tilt(utility, beta * coefficient, log_reference).log_policy
-        assert abs(penalty(log_policy, np.ones(3), log_reference, "kl")[0] - 0.42) <= ROUNDING
+        assert abs(divergence(log_policy, np.ones(3), log_reference, "kl")[0] - 0.42) <= ROUNDING
         gains.append((utility * np.exp(log_policy)).sum())
     assert gains == sorted(gains, reverse=True)
     chosen = at_kl(*NON_MONOTONE, "bregman", 0.42)

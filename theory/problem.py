@@ -1,0 +1,167 @@
+"""An objective made concrete: the arrays of one exact solve, as NumPy."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from theory import checks
+from theory.arrays import Array, to_numpy, weighted_mean
+from theory.binding import Binding
+from theory.divergences import divergence, metric_product, norm, squared_norm
+from theory.mixes import PolicyWorstMix, opponents
+from theory.objective import Objective
+from theory.penalties import Budget, metric
+from theory.scores import Scores
+from theory.solvers.member_mix import robust_mean
+
+DOMAINS = ("simplex", "sum_to_one", "unconstrained")
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """Cells are (*runs, prompts, n); a matrix metric has one more axis of length n.
+
+    utility:       u(x, y); the nominal one where members are mixed at policy level.
+    members:       scores (*cells, m) over which a policy-level objective takes the worst.
+    metric:        coefficient c(x, y), or the metric of a quadratic form.
+    log_reference: ln pi0, -inf outside its support.
+    domain:        'simplex'; or 'sum_to_one' and 'unconstrained', where pi may be negative.
+    """
+
+    objective: Objective
+    utility: Float[np.ndarray, "*runs prompts n"]
+    members: Float[np.ndarray, "*runs prompts n m"] | None
+    metric: Float[np.ndarray, "..."]
+    log_reference: Float[np.ndarray, "*runs prompts n"]
+    prompt_weights: Float[np.ndarray, "prompts"] | None
+    domain: str
+
+    @property
+    def mix(self) -> PolicyWorstMix | None:
+        """The policy-level utility, where there is one."""
+        utility = self.objective.utility
+        return utility if isinstance(utility, PolicyWorstMix) else None
+
+    @property
+    def runs(self) -> tuple[int, ...]:
+        """Shape of the population."""
+        return self.utility.shape[:-2]
+
+    @property
+    def reference(self) -> Float[np.ndarray, "*runs prompts n"]:
+        """pi0."""
+        return np.exp(self.log_reference)
+
+    @property
+    def is_divergence(self) -> bool:
+        """Whether the form is a weighted KL or Bregman divergence."""
+        return self.objective.form in ("bregman", "kl")
+
+    def prompt_mean(self, rows: Array) -> Array:
+        """E_x of one number a prompt."""
+        return weighted_mean(rows, self.prompt_weights)
+
+    def penalty(self, policy: np.ndarray, log_policy: np.ndarray) -> Array:
+        """Penalty of each prompt, without beta."""
+        if self.is_divergence:
+            return divergence(log_policy, self.metric, self.log_reference, self.objective.form)
+        size = norm if self.objective.form == "norm" else squared_norm
+        moved = policy - self.reference
+        return size(self.metric, moved, matrix=self.objective.coefficient.matrix)
+
+    def marginal_penalty(self, policy: np.ndarray, log_policy: np.ndarray) -> Array:
+        """d penalty / d pi of each cell; that of the square for the norm form."""
+        if self.is_divergence:
+            inside = np.isfinite(self.log_reference)
+            ratio = log_policy - np.where(inside, self.log_reference, 0.0)
+            return self.metric * (ratio + (self.objective.form == "kl"))
+        moved = policy - self.reference
+        return 2 * metric_product(self.metric, moved, matrix=self.objective.coefficient.matrix)
+
+    def expected_utility(self, policy: np.ndarray) -> Array:
+        """E_x E_pi[u] of each run, the worst case over members included."""
+        gain = self.prompt_mean((policy * self.utility).sum(-1))
+        if self.mix is None or self.members is None:
+            return gain
+        per_prompt = (policy[..., None] * self.members).sum(-2)
+        returns = weighted_mean(per_prompt, self.prompt_weights, axis=-2)
+        worst = robust_mean(returns, self.mix.temperature)
+        return self.mix.lam * gain + (1 - self.mix.lam) * worst
+
+    def utility_at(self, weights: Float[np.ndarray, "*runs m"] | None) -> np.ndarray:
+        """u(x, y) at fixed weights of the members."""
+        if self.mix is None or self.members is None:
+            return self.utility
+        mixed = (self.members * weights[..., None, None, :]).sum(-1)
+        return self.mix.lam * self.utility + (1 - self.mix.lam) * mixed
+
+
+def make_problem(
+    objective: Objective,
+    binding: Binding,
+    log_reference: Float[np.ndarray, "*#batch n"],
+    scores: Scores,
+    *,
+    prompt_weights: Float[np.ndarray, "prompts"] | None,
+    domain: str,
+) -> Problem:
+    """Check and evaluate the parts of an objective on NumPy scores with a prompt axis.
+
+    Raises `InputError` for shapes that do not match, a reference that is not a distribution in
+    logarithms, an unknown domain, a domain that the form cannot have, or a negative budget of a
+    form that is never negative.
+    """
+    checks.one_of("domain", domain, DOMAINS)
+    _check_reference(log_reference, scores)
+    _check_strength(objective)
+    divergent = objective.form in ("bregman", "kl")
+    if divergent and domain != "simplex":
+        raise checks.InputError("domain", f"'simplex' for form={objective.form!r}", repr(domain))
+    mixed = isinstance(objective.utility, PolicyWorstMix)
+    part = objective.utility.nominal if mixed else objective.utility  # type: ignore[attr-defined]
+    cells = np.broadcast_shapes(scores.members.shape[:-1], log_reference.shape)
+    if prompt_weights is not None:
+        if prompt_weights.shape != cells[-2:-1]:
+            raise checks.InputError(
+                "prompt_weights", f"of shape {cells[-2:-1]}", prompt_weights.shape
+            )
+        checks.positive("prompt_weights", prompt_weights)
+        prompt_weights = prompt_weights / prompt_weights.sum()
+    if divergent:
+        cost = objective.coefficient(scores, binding)
+    else:
+        cost = metric(objective.coefficient, scores, log_reference, binding)
+    members = opponents(objective.utility, scores) if mixed else None  # type: ignore[arg-type]
+    tail = cells[-1:] if objective.coefficient.matrix else ()
+    return Problem(
+        objective=objective,
+        utility=np.broadcast_to(part(scores, binding), cells),
+        members=None if members is None else np.broadcast_to(members, (*cells, members.shape[-1])),
+        metric=np.broadcast_to(cost, (*cells, *tail)),
+        log_reference=np.broadcast_to(log_reference, cells),
+        prompt_weights=prompt_weights,
+        domain=domain,
+    )
+
+
+def _check_reference(log_reference: Array, scores: Scores) -> None:
+    values = to_numpy(log_reference)
+    checks.same_shape("scores.members", scores.members[..., 0], "log_reference", values)
+    if np.isnan(values).any() or (values > 0).any():
+        raise checks.InputError(
+            "log_reference", "log-probabilities (<= 0)", f"a maximum of {np.nanmax(values):g}",
+            "pass np.log(reference)",
+        )  # fmt: skip
+    checks.probabilities("exp(log_reference)", np.exp(values))
+
+
+def _check_strength(objective: Objective) -> None:
+    strength = objective.strength
+    if isinstance(strength, Budget):
+        checks.finite("eps", strength.eps)
+        if strength.eps < 0 and objective.form != "kl":
+            raise checks.InputError(
+                "eps", f">= 0 for form={objective.form!r}", strength.eps,
+                "only the 'kl' form with a varying coefficient can be negative",
+            )  # fmt: skip

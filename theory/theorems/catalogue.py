@@ -1,0 +1,15 @@
+"""All claims by key, in the order of the papers."""
+
+from types import ModuleType
+
+from theory.theorems.claim import Claim
+
+MODULES: tuple[ModuleType, ...] = ()
+"""One module a subject; a new module of claims joins here."""
+
+CLAIMS = {
+    value.key: value
+    for module in MODULES
+    for value in vars(module).values()
+    if isinstance(value, Claim)
+}
