@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxtyping import Float
 
-from theory.arrays import Array
+from theory.arrays import Array, to_numpy
 from theory.errors import UnboundError
 
 
@@ -31,6 +31,11 @@ class Binding:
         if array is None:
             raise UnboundError(asker, name)
         return array
+
+    def numpy(self) -> "Binding":
+        """The same quantities as detached NumPy arrays."""
+        arrays = (self.mean_variance, self.prompt_variance, self.member_weights)
+        return Binding(*(None if a is None else to_numpy(a) for a in arrays))
 
 
 UNBOUND = Binding()

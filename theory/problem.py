@@ -1,6 +1,7 @@
 """An objective made concrete: the arrays of one exact solve, as NumPy."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -11,7 +12,7 @@ from theory.binding import Binding
 from theory.divergences import divergence, metric_product, norm, squared_norm
 from theory.mixes import PolicyWorstMix, opponents
 from theory.objective import Objective
-from theory.penalties import Budget, metric
+from theory.penalties import Budget, Penalty, metric
 from theory.scores import Scores
 from theory.solvers.member_mix import robust_mean
 
@@ -53,6 +54,11 @@ class Problem:
         """pi0."""
         return np.exp(self.log_reference)
 
+    def per_cell(self, rows: Array) -> Array:
+        """One number a run, or a prompt, against the cells."""
+        rows = np.asarray(rows)
+        return rows[(...,) + (None,) * (self.utility.ndim - rows.ndim)]
+
     @property
     def is_divergence(self) -> bool:
         """Whether the form is a weighted KL or Bregman divergence."""
@@ -93,8 +99,27 @@ class Problem:
         """u(x, y) at fixed weights of the members."""
         if self.mix is None or self.members is None:
             return self.utility
+        assert weights is not None
         mixed = (self.members * weights[..., None, None, :]).sum(-1)
         return self.mix.lam * self.utility + (1 - self.mix.lam) * mixed
+
+
+class Optimum(NamedTuple):
+    """What a route found; rows of runs that were not solved are NaN.
+
+    beta: (*runs), or (*runs, prompts) where every prompt has its own budget; nu: (*runs, prompts).
+    least_penalty: the smallest attainable one, where a budget may be below it.
+    """
+
+    policy: np.ndarray
+    log_policy: np.ndarray
+    nu: Array
+    beta: Array
+    status: Array
+    method: str
+    member_weights: np.ndarray | None = None
+    crossings: Array | None = None
+    least_penalty: Array | None = None
 
 
 def make_problem(
@@ -143,6 +168,17 @@ def make_problem(
         prompt_weights=prompt_weights,
         domain=domain,
     )
+
+
+def need_penalty(problem: Problem) -> Penalty:
+    """The strength of a norm form, which comes with a multiplier only."""
+    strength = problem.objective.strength
+    if isinstance(strength, Penalty):
+        return strength
+    raise checks.InputError(
+        "objective.strength", "a Penalty for the norm form", strength,
+        "a bound on the norm is Budget(eps**2) of the quadratic form",
+    )  # fmt: skip
 
 
 def _check_reference(log_reference: Array, scores: Scores) -> None:

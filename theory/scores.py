@@ -150,6 +150,16 @@ class Scores:
             ),
         )
 
+    def with_prompt_axis(self) -> "Scores":
+        """Scores of one prompt (n, k) as a table (1, n, k)."""
+        return Scores(
+            self.members[None],
+            *(
+                None if a is None else a[None]
+                for a in (self.head_std, self.known_variance, self.known_covariance)
+            ),
+        )
+
     def _require_several(self, ddof: int) -> None:
         if self.k <= ddof:
             raise checks.InputError(

@@ -86,6 +86,21 @@ def robust_mean(returns: Float[np.ndarray, "*runs k"], temperature: float) -> Fl
     return lowest - temperature * (logsumexp(-excess) - np.log(returns.shape[-1]))
 
 
+def worst_weights(
+    returns: Float[np.ndarray, "*runs k"], temperature: float
+) -> Float[np.ndarray, "*runs k"]:
+    """The w of `robust_mean`: softmin of the returns, all on the first minimum at t = 0.
+
+    >>> worst_weights(np.array([2.0, 1.0]), 0.0)
+    array([0., 1.])
+    """
+    k = returns.shape[-1]
+    if temperature == 0:
+        return np.eye(k)[returns.argmin(-1)]
+    logits = -returns / temperature
+    return np.exp(logits - logsumexp(logits, keepdims=True))
+
+
 def prompt_law(
     prompt_weights: Float[np.ndarray, " prompts"] | None, prompts: int
 ) -> Float[np.ndarray, " prompts"]:
