@@ -155,9 +155,12 @@ def mix_optimum(problem: Problem) -> Optimum:
 
     if isinstance(strength, Penalty):
         return at(np.full(problem.runs, strength.beta))
-    if isinstance(strength, TargetKL):
-        return _matched(problem, strength.kl, at)
-    return _spent(problem, strength, at)
+    if isinstance(strength, Budget):
+        return _spent(problem, strength, at)
+    price = problem.metric.reshape(-1)[0]
+    if problem.is_divergence and (problem.metric == price).all():  # the penalty is the plain KL
+        return _spent(problem, Budget(strength.kl * price), at)
+    return _matched(problem, strength.kl, at)
 
 
 def _spent(problem: Problem, budget: Budget, at: Callable[[Array], Optimum]) -> Optimum:
