@@ -1,0 +1,48 @@
+# make figures [ARGS="--only banerjee2024.fig3"]   every figure and the audit, into out/
+# make test    [ARGS="-k shrinkage"]               the test suite
+# make lint, make bench, make clean
+# Each creates $(VENV) and installs what it needs first. PYTHON=python3.12 picks an interpreter.
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: figures test lint bench clean
+
+figures: $(VENV)/.figures
+	$(BIN)/python -m figures $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	$(BIN)/python -m theory audit
+endif
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.test
+	$(BIN)/python -m pytest benchmarks --benchmark-enable $(ARGS)
+
+clean:
+	rm -rf $(VENV) out
+
+$(VENV)/.figures: $(BIN)/python pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) ..."
+	$(PIP) -e '.[figures]'
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.figures
+	@echo "Installing what the tests need (PyTorch among it) ..."
+	$(PIP) -e '.[all,test]'
+	@touch $@
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing: install Python 3.11 or newer, or run make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed, $(PYTHON) is `$(PYTHON) -V`: try make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "The venv module is missing: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
