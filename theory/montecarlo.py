@@ -12,14 +12,14 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Float32, Shaped
+from jaxtyping import Float, Float32
 from joblib import Parallel, delayed
 
 from theory import checks
 from theory.streaming import Events, Histogram, Moments
 
-Kernel = Callable[[np.random.Generator, int], Mapping[str, Shaped[np.ndarray, "rows"]]]
-"""Draws `rows` results and returns named columns: booleans are events, numbers have moments."""
+Kernel = Callable[[np.random.Generator, int], Mapping[str, Any]]
+"""Draws `rows` results, in columns of that length: booleans are events, numbers have moments."""
 
 BLOCK_ROWS = 250
 """A million float32 of a 1000-cell problem: small enough for the cache."""

@@ -10,10 +10,11 @@ are `einsum` rather than BLAS, whose rounding depends on the number of threads.
 """
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Float, Float32, Shaped
 
 from theory import checks
 from theory.montecarlo import normal_rows
@@ -55,7 +56,7 @@ class ReturnSampler(NamedTuple):
 
     def __call__(
         self, rng: np.random.Generator, rows: int
-    ) -> dict[str, Float[np.ndarray, "rows"] | Bool[np.ndarray, "rows"]]:
+    ) -> Mapping[str, Shaped[np.ndarray, "rows"]]:
         """Draw `rows` estimates R and return the columns."""
         z = normal_rows(rng, rows, len(self.aware_rule.linear))
         products = [rule.products(z) for rule in self]

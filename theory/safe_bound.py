@@ -163,7 +163,10 @@ def harm_bound(improvement: float, norm: float, dimension: int) -> float:
 
 def _chi_square_cdf(dimension: int, value: Number) -> Number:
     """F_m, with F_0 the unit step at 0."""
-    return value * 0 + 1.0 if dimension == 0 else gammainc(dimension / 2, value / 2)
+    if dimension == 0:
+        return value * 0 + 1.0
+    found: Number = gammainc(dimension / 2, value / 2)
+    return found
 
 
 def _check_level(delta: float) -> None:

@@ -1,0 +1,1 @@
+"""Figures of Banerjee and Gopalan (2024)."""

@@ -1,0 +1,1 @@
+"""Figures that go beyond the papers."""

@@ -1,0 +1,18 @@
+"""All figures by key."""
+
+from figures.banerjee2024 import return_histograms
+from figures.figure import Figure
+from theory import checks
+
+FIGURES: dict[str, Figure] = {
+    figure.key: figure
+    for figure in (*return_histograms.FIGURES,)
+}  # fmt: skip
+
+
+def chosen(names: tuple[str, ...]) -> list[Figure]:
+    """The figures of these keys or papers, all for no names; `InputError` for unknown ones."""
+    papers = {figure.paper for figure in FIGURES.values()}
+    for name in names:
+        checks.one_of("only", name, {*FIGURES, *papers})
+    return [f for f in FIGURES.values() if not names or f.key in names or f.paper in names]

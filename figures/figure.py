@@ -1,0 +1,58 @@
+"""What a figure is: numbers first, then a drawing of nothing but those numbers."""
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+SCALES = ("toy", "tiny", "full")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a figure is computed: its scale, the seed, and worker processes."""
+
+    scale: str = "toy"
+    seed: int = 0
+    workers: int = 1
+
+    def rng(self, key: str) -> np.random.Generator:
+        """A stream of one figure's own: it does not depend on which others are drawn."""
+        return np.random.default_rng([self.seed, zlib.crc32(key.encode())])
+
+
+@dataclass(frozen=True, eq=False)
+class Figure:
+    """A figure of a paper, or of ours.
+
+    key:     `paper.name`, as in `banerjee2024.fig3`.
+    number:  where it stands in the paper ('' where it goes beyond it).
+    seconds: expected time at each scale that it can be computed at, on two cores.
+    size:    width and height in inches; column width is 3.25, text width 6.75.
+    compute: setting to one tidy table. It is written to disk and read again before it is drawn.
+    draw:    table to axes on an empty canvas; computes nothing.
+    caption: what is shown, over how many draws, and what every band is.
+    """
+
+    key: str
+    number: str
+    title: str
+    seconds: Mapping[str, float]
+    size: tuple[float, float]
+    compute: Callable[[Setting], pd.DataFrame]
+    draw: Callable[[pd.DataFrame, Canvas], None]
+    caption: Callable[[pd.DataFrame], str]
+
+    @property
+    def paper(self) -> str:
+        """Citation key, or 'beyond'."""
+        return self.key.split(".")[0]
+
+    def reached(self, scale: str) -> str:
+        """The asked scale, or the nearest smaller (else the smallest) one that it has."""
+        wanted = SCALES.index(scale)
+        below = [s for s in SCALES[: wanted + 1] if s in self.seconds]
+        return below[-1] if below else next(s for s in SCALES if s in self.seconds)
