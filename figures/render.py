@@ -4,6 +4,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,7 @@ def render(figure: Figure, setting: Setting, out: Path) -> dict[str, Any]:
     canvas = Canvas(figsize=figure.size)
     figure.draw(table, canvas)
     images = [
-        write(
-            out / f"{figure.key}.{kind}", lambda path, kind=kind: canvas.savefig(path, format=kind)
-        )
+        write(out / f"{figure.key}.{kind}", partial(canvas.savefig, format=kind))
         for kind in ("png", "pdf")
     ]
     caption = f"{figure.title}. {figure.caption(table)}"

@@ -65,7 +65,7 @@ def simulate(
 
     >>> coin = lambda rng, rows: {"heads": rng.random(rows) < 0.5}
     >>> simulate(coin, 1000, rng=np.random.default_rng(0)).events["heads"]
-    Events(successes=489, draws=1000)
+    Events(successes=483, draws=1000)
     """
     checks.positive("draws", draws)
     checks.positive("block_rows", block_rows)

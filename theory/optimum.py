@@ -47,7 +47,7 @@ def solve(
     `status`, and in `SolveError` when its policy is asked for.
 
     >>> scores = Scores(np.array([[1.0], [0.0]]), known_variance=np.array([4.0, 1.0]))
-    >>> from theory.penalties import Variance
+    >>> from theory.penalties import Penalty, Variance
     >>> objective = Objective(coefficient=Variance(), form="kl", strength=Penalty(1.0))
     >>> solve(objective, np.log([0.5, 0.5]), scores).policy.round(5)
     array([0.32669, 0.67331])

@@ -81,7 +81,7 @@ class AwareReturn:
         E T^2 = 1 - (m-1)/m 1F1(1; m/2+1; -l^2/2). G is the gamma function.
 
         >>> round(AwareReturn(1.0, 1.0, 3).moments().mean, 5)
-        0.47996
+        0.48394
         """
         if self.scale == 0:
             return ReturnMoments(0.0, 0.0)

@@ -11,6 +11,7 @@ are `einsum` rather than BLAS, whose rounding depends on the number of threads.
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -45,7 +46,8 @@ class RuleColumns(NamedTuple):
         return math.sqrt(self.eps) * gain / np.sqrt(norm)
 
 
-class ReturnSampler(NamedTuple):
+@dataclass(frozen=True)
+class ReturnSampler:
     """Kernel for `simulate`: improvements `unaware`, `aware`, and the events of doing harm (<= 0).
 
     The events `only_unaware_harm` and `only_aware_harm` are those of `paired_difference`.
@@ -59,10 +61,11 @@ class ReturnSampler(NamedTuple):
     ) -> Mapping[str, Shaped[np.ndarray, "rows"]]:
         """Draw `rows` estimates R and return the columns."""
         z = normal_rows(rng, rows, len(self.aware_rule.linear))
-        products = [rule.products(z) for rule in self]
+        rules = (self.unaware_rule, self.aware_rule)
+        products = [rule.products(z) for rule in rules]
         squares = np.square(z, out=z)
         unaware, aware = (
-            rule.improvement(parts, squares) for rule, parts in zip(self, products, strict=True)
+            rule.improvement(parts, squares) for rule, parts in zip(rules, products, strict=True)
         )
         unaware_harm, aware_harm = unaware <= 0, aware <= 0
         return {

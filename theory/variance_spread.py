@@ -74,7 +74,7 @@ def plug_in_harm(
 
     >>> S = np.linspace(70.0, 100.0, 1000)
     >>> round(plug_in_harm(np.full(1000, 0.3), S, 10), 3)
-    0.19
+    0.191
     """
     checks.positive("variances", variances)
     nu = members - 1
