@@ -1,13 +1,20 @@
 """All figures by key."""
 
 from figures.banerjee2024 import return_histograms
+from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
 from figures.figure import Figure
 from theory import checks
 
 FIGURES: dict[str, Figure] = {
     figure.key: figure
-    for figure in (*return_histograms.FIGURES,)
-}  # fmt: skip
+    for figure in (
+        *return_histograms.FIGURES,
+        harm_bound.FIGURE,
+        simplex_counterexample.FIGURE,
+        matched_step.FIGURE,
+        shrinkage.FIGURE,
+    )
+}
 
 
 def chosen(names: tuple[str, ...]) -> list[Figure]:
