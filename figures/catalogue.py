@@ -1,6 +1,6 @@
 """All figures by key."""
 
-from figures.banerjee2024 import return_histograms
+from figures.banerjee2024 import return_histograms, three_arms
 from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
 from figures.figure import Figure
 from theory import checks
@@ -8,6 +8,7 @@ from theory import checks
 FIGURES: dict[str, Figure] = {
     figure.key: figure
     for figure in (
+        three_arms.FIGURE,
         *return_histograms.FIGURES,
         harm_bound.FIGURE,
         simplex_counterexample.FIGURE,
