@@ -12,7 +12,7 @@ from theory import presets
 from theory.as_printed import sharpe_tilt_as_printed
 from theory.objective import Objective
 from theory.optimum import solve
-from theory.penalties import Budget, Strength, TargetKL
+from theory.penalties import Budget, Penalty, Strength, TargetKL
 from theory.scores import Scores
 
 REWARD = np.array([1.0, 2.0, 3.0])
@@ -20,9 +20,9 @@ ESTIMATE = np.array([3.6, 1.8, 2.8])
 SIGMA = np.array([2.0, 0.3, 0.3])
 LOG_REFERENCE = np.log(np.full(3, 1 / 3))
 BETA, EPS, SIMPLEX_EPS, MATCHED_KL = 1.0, 0.1, 0.5, 0.2126
-"""MATCHED_KL: that of the Bregman optimum with coefficient sigma at beta = 1."""
+"""MATCHED_KL is the one that the naive policy reaches at beta = 1."""
 
-DIVERGENCES: dict[str, Callable[[Strength | float], Objective]] = {
+DIVERGENCES: dict[str, Callable[..., Objective]] = {
     "naive: mean − β KL": presets.ensemble_mean,
     "LCB (1 sd)": presets.lcb,
     "UWO (0.5)": presets.uwo,
@@ -30,7 +30,11 @@ DIVERGENCES: dict[str, Callable[[Strength | float], Objective]] = {
     "Bregman, σ²": presets.variance_aware,
     "weighted KL, σ²": presets.variance_aware_kl,
 }
-QUADRATICS: dict[str, Callable[[Strength], Objective]] = {
+STRENGTHS: dict[str, Strength] = {
+    f"β = {BETA:g}": Penalty(BETA),
+    f"KL = {MATCHED_KL}": TargetKL(MATCHED_KL),
+}
+QUADRATICS: dict[str, Callable[..., Objective]] = {
     "naive: ℓ₂": presets.variance_unaware_theorem,
     "σ²-weighted ℓ₂": presets.variance_aware_theorem,
 }
@@ -41,10 +45,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     scores = Scores.known(ESTIMATE, SIGMA)
     policies = {}
     for name, preset in DIVERGENCES.items():
-        for group, strength in (
-            (f"β = {BETA:g}", BETA),
-            (f"KL = {MATCHED_KL}", TargetKL(MATCHED_KL)),
-        ):
+        for group, strength in STRENGTHS.items():
             solution = solve(preset(strength), LOG_REFERENCE, scores)
             policies[group, name] = solution.policy, float(solution.kl)
     for name, preset in QUADRATICS.items():
@@ -91,7 +92,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> None:
     right.set(xlim=(0, 1.18), xlabel="probability")
     right.set_xticks((0, 0.25, 0.5, 0.75, 1))
     right.grid(visible=False, axis="y")
-    right.legend(loc="upper center", bbox_to_anchor=(0.4, -0.1), ncols=3)
+    right.legend(loc="upper center", bbox_to_anchor=(0.4, -0.13), ncols=3)
 
 
 def caption(table: pd.DataFrame) -> str:
@@ -100,7 +101,7 @@ def caption(table: pd.DataFrame) -> str:
     reference = float(rows.true_return[rows.group == "reference"].iloc[0])
     harmed = rows[rows.true_return < reference - 1e-9]
     names = "; ".join(
-        f"{r.objective} at {r.group} ({r.true_return:.3f})" for r in harmed.itertuples()
+        f"{row.objective} at {row.group} ({row.true_return:.3f})" for row in harmed.itertuples()
     )
     return (
         f"Left: estimates {ESTIMATE.tolist()} with 95% intervals of sd {SIGMA.tolist()}, true "

@@ -112,7 +112,7 @@ def test_solve_certifies_itself(name, seed):
 
 def natural_gradient_ascent(objective, log_reference, scores, steps: int = 4000):
     """Exponentiated gradient from the reference, with a step that grows while the value does."""
-    log_policy, best, rate = log_reference.clone(), -torch.inf, 0.1
+    log_policy, kept, best, rate = log_reference.clone(), log_reference, -torch.inf, 0.1
     for _ in range(steps):
         here = log_policy.clone().requires_grad_()
         reached = value(objective, here, log_reference, scores).mean()
