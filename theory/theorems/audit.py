@@ -1,0 +1,118 @@
+"""Run claims, and tell what became of them."""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from theory import checks
+from theory.files import output_folder, write_text
+from theory.references import cite
+from theory.theorems.catalogue import CLAIMS
+from theory.theorems.claim import Claim, Evidence, Finding, Trial
+
+
+class Result(NamedTuple):
+    """A claim with what its check found."""
+
+    claim: Claim
+    finding: Finding
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the numbers say what the verdict says."""
+        return self.claim.confirmed(self.finding)
+
+
+def chosen(names: Iterable[str]) -> list[Claim]:
+    """Claims of these keys or papers, all for no names; `InputError` for unknown ones."""
+    names = tuple(names)
+    papers = {claim.paper for claim in CLAIMS.values()}
+    for name in names:
+        checks.one_of("only", name, {*CLAIMS, *papers})
+    return [c for c in CLAIMS.values() if not names or c.key in names or c.paper in names]
+
+
+def audit(
+    claims: Iterable[Claim],
+    trial: Trial,
+    progress: Callable[[Iterable[Claim]], Iterable[Claim]] = iter,
+) -> list[Result]:
+    """Check claims one after the other; `progress` wraps the iterator over them."""
+    return [Result(claim, claim.check(trial)) for claim in progress(claims)]
+
+
+def markdown(results: list[Result], trial: Trial) -> str:
+    """A table of verdicts, and under it each claim with its numbers."""
+    head = (
+        f"# Audited claims\n\n{trial.draws:,} draws, seed {trial.seed}. 'printed' and 'corrected' "
+        "say whether the statement survived its check.\n\n"
+        "| claim | where | verdict | printed | corrected | confirmed |\n|---|---|---|---|---|---|\n"
+    )
+    rows = "".join(
+        f"| {claim.key} | {claim.paper} {claim.number} | {claim.verdict} "
+        f"| {_word(finding.printed_holds)} | {_word(finding.corrected_holds)} "
+        f"| {'yes' if claim.confirmed(finding) else '**NO**'} |\n"
+        for claim, finding in results
+    )
+    return head + rows + "".join(f"\n{_section(result)}" for result in results)
+
+
+def as_json(results: list[Result], trial: Trial) -> str:
+    """The same as data."""
+    return json.dumps({"trial": asdict(trial), "claims": [_record(r) for r in results]}, indent=2)
+
+
+def write_report(results: list[Result], trial: Trial, out: Path) -> list[Path]:
+    """audit.md and audit.json in a folder; `InputError` where it cannot be written to."""
+    output_folder(out)
+    return [
+        write_text(out / "audit.md", markdown(results, trial)),
+        write_text(out / "audit.json", as_json(results, trial) + "\n"),
+    ]
+
+
+def _section(result: Result) -> str:
+    claim, finding = result
+    lines = [
+        f"## {claim.key}",
+        f"{cite(claim.paper)}, {claim.number}: **{claim.verdict}**.\n",
+        f"- As printed: {claim.statement}",
+    ]
+    if claim.corrected:
+        lines.append(f"- Corrected: {claim.corrected}")
+    lines += ["", "| quantity | observed | printed | corrected |", "|---|---|---|---|"]
+    lines += [
+        f"| {e.quantity} | {observed(e)} | {_number(e.printed)} | {_number(e.corrected)} |"
+        for e in finding.evidence
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def observed(evidence: Evidence) -> str:
+    """The observed number with its interval."""
+    if evidence.interval is None:
+        return _number(evidence.observed)
+    low, high = (_number(float(limit)) for limit in evidence.interval)
+    return f"{_number(evidence.observed)} [{low}, {high}]"
+
+
+def _record(result: Result) -> dict[str, Any]:
+    claim, finding = result
+    described = {key: getattr(claim, key) for key in
+                 ("key", "paper", "number", "statement", "verdict", "corrected")}  # fmt: skip
+    evidence = [
+        {**e._asdict(), "interval": None if e.interval is None else [float(x) for x in e.interval]}
+        for e in finding.evidence
+    ]
+    outcome = {"printed_holds": finding.printed_holds, "corrected_holds": finding.corrected_holds}
+    return {**described, **outcome, "confirmed": result.confirmed, "evidence": evidence}
+
+
+def _word(holds: bool) -> str:
+    return "holds" if holds else "refuted"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.5g}"
