@@ -73,7 +73,7 @@ def caption(table: pd.DataFrame) -> str:
         f"{int(table.draws.max()):,} common draws a cell. The theorem says it is never positive; "
         f"{len(failing)} of {len(table)} cells are, each at a McNemar p-value below {LEVEL:g}. "
         f"Star: stored instance with exact P1 = {STORED[2]:.4f}, P2 = {STORED[3]:.4f}. "
-        "Dashed: eps = min(pi0)^2 n/(n-1), below which positivity never binds and the theorem holds "
+        "Dashed: eps = min(pi0)^2 n/(n-1), below which positivity never binds: the theorem holds "
         f"(largest difference there {below.difference.max():+.4f})."
     )
 

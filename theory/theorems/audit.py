@@ -106,8 +106,11 @@ def _record(result: Result) -> dict[str, Any]:
         {**e._asdict(), "interval": None if e.interval is None else [float(x) for x in e.interval]}
         for e in finding.evidence
     ]
-    outcome = {"printed_holds": finding.printed_holds, "corrected_holds": finding.corrected_holds}
-    return {**described, **outcome, "confirmed": result.confirmed, "evidence": evidence}
+    outcome = {
+        "printed_holds": bool(finding.printed_holds),
+        "corrected_holds": bool(finding.corrected_holds),
+    }
+    return {**described, **outcome, "confirmed": bool(result.confirmed), "evidence": evidence}
 
 
 def _word(holds: bool) -> str:

@@ -2,9 +2,15 @@
 
 from types import ModuleType
 
+from theory.theorems import heads_claims, ordering_claims, safe_bound_claims, variance_claims
 from theory.theorems.claim import Claim
 
-MODULES: tuple[ModuleType, ...] = ()
+MODULES: tuple[ModuleType, ...] = (
+    safe_bound_claims,
+    ordering_claims,
+    variance_claims,
+    heads_claims,
+)
 """One module a subject; a new module of claims joins here."""
 
 CLAIMS = {
