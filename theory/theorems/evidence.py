@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from theory.intervals import Interval, clopper_pearson, mean_interval
-from theory.theorems.claim import Evidence
+from theory.theorems.claim import Evidence, Finding
 
 ALPHA = 1e-6
 """Level of every interval here: one false alarm in a million."""
@@ -92,3 +92,13 @@ def at_most(evidence: Evidence, bound: float) -> bool:
     """Whether the observed number may be <= a claimed upper bound."""
     low = evidence.observed if evidence.interval is None else evidence.interval.low
     return bool(low <= bound)
+
+
+def compared(*evidence: Evidence, tolerance: float = EXACT) -> Finding:
+    """Each statement survives if every number that it gives is the observed one."""
+    entries = list(evidence)
+    return Finding(
+        all_agree(entries, "printed", tolerance),
+        all_agree(entries, "corrected", tolerance),
+        evidence,
+    )

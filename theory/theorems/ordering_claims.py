@@ -12,6 +12,7 @@ from theory.harm import (
     harm_probability_unaware,
     kantorovich_bound,
 )
+from theory.solvers.ellipsoid import Equalities
 from theory.solvers.quadratic import simplex_budget
 from theory.theorems.claim import Evidence, Finding, Trial, claim
 from theory.theorems.evidence import agrees, all_agree, exact, frequency
@@ -47,7 +48,7 @@ def _ordering(trial: Trial, key: str, equalities: Equalities) -> Finding:
         reward, covariance = _random_problem(rng, int(rng.integers(2, 9)))
         p1 = harm_probability_unaware(reward, covariance, equalities=equalities)
         p2 = harm_probability_aware(reward, covariance, equalities=equalities)
-        excess = max(excess, p2 - p1)
+        excess = max(excess, float(p2 - p1))
     ordered = exact("largest P2 - P1 of 500 instances", excess, printed=0.0, corrected=0.0)
     holds = excess <= 1e-12
     return Finding(holds, holds and all_agree(evidence, "corrected"), (ordered, *evidence))
@@ -87,12 +88,12 @@ def thm33_sum_to_one(trial: Trial) -> Finding:
 def thm33_best_linear_rule(trial: Trial) -> Finding:
     """Random rules against S^-1, and the extreme reward of the Kantorovich inequality."""
     rng = trial.rng("best rule")
-    excess = -np.inf
+    excess = -1.0
     for _ in range(500):
         reward, covariance = _random_problem(rng, 5)
         best = harm_probability_aware(reward, covariance, equalities=None)
         other = harm_probability(rng.normal(size=(5, 5)), reward, covariance)
-        excess = max(excess, best - other)
+        excess = max(excess, float(best - other))
     variances = np.array([1.0, 100 / 3])
     reward = np.ones(2)
     z1 = (reward @ reward) / math.sqrt(reward @ (variances * reward))
