@@ -2,7 +2,14 @@
 
 from types import ModuleType
 
-from theory.theorems import heads_claims, ordering_claims, safe_bound_claims, variance_claims
+from theory.theorems import (
+    heads_claims,
+    ordering_claims,
+    ppo_claims,
+    safe_bound_claims,
+    tilt_claims,
+    variance_claims,
+)
 from theory.theorems.claim import Claim
 
 MODULES: tuple[ModuleType, ...] = (
@@ -10,6 +17,8 @@ MODULES: tuple[ModuleType, ...] = (
     ordering_claims,
     variance_claims,
     heads_claims,
+    tilt_claims,
+    ppo_claims,
 )
 """One module a subject; a new module of claims joins here."""
 

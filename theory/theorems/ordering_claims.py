@@ -93,10 +93,10 @@ def thm33_best_linear_rule(trial: Trial) -> Finding:
         reward, covariance = _random_problem(rng, 5)
         best = harm_probability_aware(reward, covariance, equalities=None)
         other = harm_probability(rng.normal(size=(5, 5)), reward, covariance)
-        excess = max(excess, float(best - other))
+        excess = max(excess, best - other)
     variances = np.array([1.0, 100 / 3])
     reward = np.ones(2)
-    z1 = (reward @ reward) / math.sqrt(reward @ (variances * reward))
+    z1 = float(reward @ reward) / math.sqrt(reward @ (variances * reward))
     z2 = math.sqrt(reward @ (reward / variances))
     evidence = (
         exact("largest advantage of 500 other rules", excess),
