@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from figures import style
 from figures.figure import Figure, Setting
 from figures.manifest import provenance, write_manifest
+from theory import style
 from theory.files import output_folder, write
 
 

@@ -4,10 +4,13 @@ import sys
 
 import tyro
 
-from theory.commands import audit
+from theory.commands import audit, solve
 from theory.errors import InputError
 
-COMMANDS = {"audit": (audit.Audit, audit.run)}
+COMMANDS = {
+    "audit": (audit.Audit, audit.run),
+    "solve": (solve.Solve, solve.run),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

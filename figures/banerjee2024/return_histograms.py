@@ -16,12 +16,12 @@ from matplotlib.figure import Figure as Canvas
 from scipy.stats import norm
 
 from figures.figure import Figure, Setting
-from figures.style import AWARE, BLACK, TEXT, UNAWARE
 from theory.montecarlo import simulate
 from theory.return_law import aware_return, unaware_return
 from theory.return_sampler import return_sampler
 from theory.solvers.quadratic import simplex_budget
 from theory.streaming import Histogram, Moments
+from theory.style import AWARE, BLACK, TEXT, UNAWARE
 
 CELLS = 1000
 RANGES = {"high": (3.0, 100.0), "low": (70.0, 100.0)}

@@ -7,13 +7,13 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
-from figures.style import BLACK, BLUE, GREEN, ORANGE, SKY, TEXT, VERMILION
 from theory import presets
 from theory.as_printed import sharpe_tilt_as_printed
 from theory.objective import Objective
 from theory.optimum import solve
 from theory.penalties import Budget, Penalty, Strength, TargetKL
 from theory.scores import Scores
+from theory.style import BLACK, BLUE, GREEN, ORANGE, SKY, TEXT, VERMILION
 
 REWARD = np.array([1.0, 2.0, 3.0])
 ESTIMATE = np.array([3.6, 1.8, 2.8])

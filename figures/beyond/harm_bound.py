@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
-from figures.style import BLACK, BLUE, GREEN, TEXT, VERMILION
 from theory.intervals import clopper_pearson
 from theory.safe_bound import sharp_bound, theorem_22_as_printed, theorem_22_inverted
+from theory.style import BLACK, BLUE, GREEN, TEXT, VERMILION
 
 DIMENSIONS = (2, 10, 50)
 DRAWS = {"toy": 20_000, "tiny": 200_000}

@@ -5,8 +5,8 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
-from figures.style import BLUE, ORANGE, REFERENCE, TEXT
 from theory.streaming import Moments
+from theory.style import BLUE, ORANGE, REFERENCE, TEXT
 from theory.variance_spread import matched_step, step_ratio
 
 CELLS = 1000

@@ -5,9 +5,9 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
-from figures.style import BLACK, BLUE, GREEN, TEXT, VERMILION
 from theory.harm import harm_probability
 from theory.shrinkage import shrink_variance
+from theory.style import BLACK, BLUE, GREEN, TEXT, VERMILION
 
 CELLS, REWARD_SD = 1000, 0.3
 RANGES = {"(3, 100)": (3.0, 100.0), "(70, 100)": (70.0, 100.0)}

@@ -6,9 +6,9 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
-from figures.style import BLACK, COLUMN
 from theory.intervals import paired_difference
 from theory.solvers.quadratic import simplex_budget
+from theory.style import BLACK, COLUMN
 
 REWARD = np.array([-0.1, 0.0, 0.0])
 REFERENCE = np.full(3, 1 / 3)

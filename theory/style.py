@@ -1,8 +1,6 @@
-"""The one look of all figures."""
+"""The one look of all figures. matplotlib itself is imported on use."""
 
 from pathlib import Path
-
-from matplotlib import style
 
 PATH = Path(__file__).with_name("paper.mplstyle")
 COLUMN, TEXT = 3.25, 6.75
@@ -17,4 +15,6 @@ UNAWARE, AWARE, REFERENCE = VERMILION, BLUE, "#777777"
 
 def use() -> None:
     """Switch matplotlib to the style."""
+    from matplotlib import style
+
     style.use(PATH)
