@@ -1,15 +1,18 @@
 """`python -m theory audit | solve | plan`."""
 
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import tyro
 
-from theory.commands import audit, solve
+from theory.commands import audit, plan, solve
 from theory.errors import InputError
 
-COMMANDS = {
+COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
     "audit": (audit.Audit, audit.run),
     "solve": (solve.Solve, solve.run),
+    "plan": (plan.Plan, plan.run),
 }
 
 

@@ -1,6 +1,6 @@
 """Scores from a file: one row for each response of each prompt."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,7 +138,7 @@ def _check_rectangular(frame: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-_READERS = {
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
     ".csv": pd.read_csv,
     ".parquet": pd.read_parquet,
     ".jsonl": lambda path: pd.read_json(path, lines=True),

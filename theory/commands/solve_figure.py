@@ -1,6 +1,8 @@
 """One figure for a comparison: who moves probability where, and how sure."""
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +21,14 @@ def save_figure(comparison: Comparison, out: Path) -> list[Path]:
     style.use()
     rows = len(comparison.summary)
     canvas = Figure(figsize=(style.TEXT, max(2.6, 0.6 + 0.17 * rows) + 2.4))
-    top, bottom = canvas.subfigures(2, 1, height_ratios=(max(2.6, 0.6 + 0.17 * rows), 2.4))
+    halves: Any = canvas.subfigures(2, 1, height_ratios=(max(2.6, 0.6 + 0.17 * rows), 2.4))
+    top, bottom = halves
     moves, sure = top.subplots(1, 2, sharey=True, width_ratios=(1.3, 1))
     _draw_moves(moves, comparison, top)
     _draw_gains(sure, comparison.summary)
     _draw_frontier(bottom, comparison)
     return [
-        write(out / f"comparison.{kind}", lambda path, kind=kind: canvas.savefig(path, format=kind))
+        write(out / f"comparison.{kind}", partial(canvas.savefig, format=kind))
         for kind in ("png", "pdf")
     ]
 
@@ -62,7 +65,7 @@ def _draw_gains(ax, summary: pd.DataFrame) -> None:
                     label="gold, interval over prompts")  # fmt: skip
     ax.axvline(0, color=style.BLACK, lw=0.6)
     ax.set_xlabel("gain over the reference [reward]")
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17))
 
 
 def _draw_frontier(canvas, comparison: Comparison) -> None:
