@@ -14,10 +14,12 @@ The central path is `Scores` -> `Objective` -> `solve`:
 
 from theory import presets
 from theory.binding import Binding
+from theory.comparison import compare
 from theory.errors import InputError, SolveError, UnboundError
 from theory.objective import Bound, Objective, sample_reward, value
 from theory.optimum import bind, solve
 from theory.penalties import Budget, Penalty, TargetKL
+from theory.score_table import read_scores
 from theory.scores import Scores
 from theory.solution import Solution
 
@@ -34,7 +36,9 @@ __all__ = [
     "TargetKL",
     "UnboundError",
     "bind",
+    "compare",
     "presets",
+    "read_scores",
     "sample_reward",
     "solve",
     "value",

@@ -20,7 +20,7 @@ def variance_ratio_power(policies: int, ratio: float, alpha: float = 0.05) -> fl
     Under a true ratio of variances the statistic is ratio * F(n-1, n-1). Normal returns assumed.
 
     >>> round(variance_ratio_power(40, 4.0), 3)
-    0.99
+    0.989
     """
     degrees = policies - 1
     low, high = f_law.ppf((alpha / 2, 1 - alpha / 2), degrees, degrees)
@@ -35,7 +35,7 @@ def policies_for_variance_ratio(ratio: float, *, alpha: float = 0.05, power: flo
     Raises `InputError` for a ratio that is not positive or is 1, or levels outside (0, 1).
 
     >>> policies_for_variance_ratio(2.0)
-    67
+    68
     """
     _check_levels(alpha, power)
     checks.positive("ratio", ratio)
@@ -89,7 +89,7 @@ def members_for_variance(error: float, *, alpha: float = 0.05) -> int:
     sigma^2 <= s^2 (k-1) / chi2_{alpha/2}: the upper limit relative to the estimate.
 
     >>> members_for_variance(1.0)
-    27
+    24
     """
     checks.positive("error", error)
     _check_levels(alpha, 0.5)

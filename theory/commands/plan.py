@@ -31,17 +31,19 @@ class Plan:
 
 def run(options: Plan) -> int:
     """Print one line an effect."""
-    how = f"level {options.alpha:g}, power {options.power:g}"
+    how = f"(level {options.alpha:g}, power {options.power:g})"
     lines = []
     if options.variance_ratio is not None:
         n = policies_for_variance_ratio(
             options.variance_ratio, alpha=options.alpha, power=options.power
         )
-        lines.append(f"{n} policies a method for a variance ratio of {options.variance_ratio:g}")
+        lines.append(
+            f"{n} policies a method for a variance ratio of {options.variance_ratio:g} {how}"
+        )
     if options.harm is not None:
         n = policies_for_harm(*options.harm, alpha=options.alpha, power=options.power)
         first, second = options.harm
-        lines.append(f"{n} policies a method for P(harm) {first:g} against {second:g}")
+        lines.append(f"{n} policies a method for P(harm) {first:g} against {second:g} {how}")
     if options.heterogeneity is not None:
         k = members_to_win(options.heterogeneity)
         lines.append(f"{k} reward models before plug-in variances beat ignoring them")
@@ -52,5 +54,5 @@ def run(options: Plan) -> int:
         raise InputError(
             "effect", "given", None, "for instance --variance-ratio 2, or --harm 0.1 0.05"
         )
-    print("\n".join(f"{line}  ({how})" for line in lines))
+    print("\n".join(lines))
     return 0
