@@ -1,7 +1,7 @@
 """What k reward models said about each (prompt, response) pair."""
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -65,7 +65,7 @@ class Scores:
             checks.covariance("known_covariance", self.known_covariance)
 
     @classmethod
-    def known(cls, mean: Array, std: Array) -> Self:
+    def known(cls, mean: Array, std: Array) -> "Scores":
         """One estimate with known standard deviation: the setting of [banerjee2024, Asm 2.1]."""
         return cls(mean[..., None], known_variance=std * std)
 
@@ -108,7 +108,7 @@ class Scores:
             to_numpy(self.members), to_numpy(self.var(ddof)), method, ddof=ddof, rank=rank
         )
 
-    def centred(self, log_reference: Float[Any, "*batch n"]) -> Self:
+    def centred(self, log_reference: Float[Any, "*batch n"]) -> "Scores":
         """Subtract each member's mean under the reference: r_i(x, y) - E_{pi0}[r_i(x, .)]."""
         checks.same_shape("members", self.members[..., 0], "log_reference", log_reference)
         xp = namespace(self.members, log_reference)
@@ -116,7 +116,7 @@ class Scores:
         offset = xp.sum(weights * self.members, axis=-2, keepdims=True)
         return replace(self, members=self.members - offset)
 
-    def standardised(self, log_reference: Float[Any, "*batch n"]) -> Self:
+    def standardised(self, log_reference: Float[Any, "*batch n"]) -> "Scores":
         """Centre, then divide each member by its own std under the reference, over all prompts.
 
         Heterologous fusion [rewardrobust2024, Table 8]: members on different scales are comparable
@@ -133,7 +133,7 @@ class Scores:
         head_std = None if self.head_std is None else self.head_std / scale
         return replace(centred, members=centred.members / scale, head_std=head_std)
 
-    def shrunk(self, ddof: int = 1) -> Self:
+    def shrunk(self, ddof: int = 1) -> "Scores":
         """Replace the variance by its empirical-Bayes posterior over all cells [smyth2004]."""
         self._require_several(ddof)
         variance = to_numpy(self.var(ddof))

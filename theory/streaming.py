@@ -1,7 +1,6 @@
 """Statistics of a stream that is seen in blocks: each knows how to merge with the next block."""
 
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -18,7 +17,7 @@ class Events:
     draws: int
 
     @classmethod
-    def of(cls, happened: Bool[np.ndarray, "draws"]) -> Self:
+    def of(cls, happened: Bool[np.ndarray, "draws"]) -> "Events":
         """Count one block."""
         return cls(int(np.count_nonzero(happened)), len(happened))
 
@@ -45,7 +44,7 @@ class Moments:
     squared_deviations: float
 
     @classmethod
-    def of(cls, values: Shaped[np.ndarray, "draws"]) -> Self:
+    def of(cls, values: Shaped[np.ndarray, "draws"]) -> "Moments":
         """Moments of one block, in float64."""
         mean = float(values.mean(dtype=float))
         return cls(len(values), mean, float(np.square(values - mean, dtype=float).sum()))
@@ -85,7 +84,9 @@ class Histogram:
     outside: int
 
     @classmethod
-    def of(cls, values: Shaped[np.ndarray, "draws"], edges: Float[np.ndarray, "edges"]) -> Self:
+    def of(
+        cls, values: Shaped[np.ndarray, "draws"], edges: Float[np.ndarray, "edges"]
+    ) -> "Histogram":
         """Count one block. Bins are closed on the left, the last one on both sides."""
         counts, _ = np.histogram(values, edges)
         return cls(edges, counts, len(values) - int(counts.sum()))

@@ -28,38 +28,41 @@ CLOSE = 1e-6
 )
 def one_response_a_prompt(_: Trial) -> Finding:
     """Ascent on the detached reward (b mu - s ln(pi/ref))/(b + s) of the sampled response."""
-    spread, lam = np.array([0.2, 1.5, 0.7, 1.0]), 1.0
-    evidence = []
-    for shift in (0.0, 3.0):
-        mean = np.array([1.0, 0.0, 2.0, -0.5]) + shift
-        scores = Scores(mean[:, None] + np.sqrt(spread / 2)[:, None] * np.array([1.0, -1.0]))
-        mean_variance = np.array(REFERENCE @ spread)
-        b = float(mean_variance) / lam
-        found = mirror_ascent(
-            lambda lr, mean=mean, b=b: (b * mean - spread * lr) / (b + spread),
-            REFERENCE, REFERENCE, rate=0.5,
-        )  # fmt: skip
-        binding = Binding(mean_variance=mean_variance)
-        fixed = tilt(
-            ExpertMean(lam, "sample")(scores, binding),
-            ExpertVariance(lam, "sample")(scores, binding),
-            np.log(REFERENCE),
+    spread, mean_reward = np.array([0.2, 1.5, 0.7, 1.0]), np.array([1.0, 0.0, 2.0, -0.5])
+    mean_variance = np.array(REFERENCE @ spread)
+    b, binding = float(mean_variance), Binding(mean_variance=mean_variance)
+
+    def of_responses(mean: np.ndarray) -> np.ndarray:
+        return mirror_ascent(
+            lambda lr: (b * mean - spread * lr) / (b + spread), REFERENCE, REFERENCE, rate=0.5
         )
-        by_prompt = mirror_ascent(
-            lambda lr, mean=mean, b=b: b * mean
-            - (np.exp(lr) * REFERENCE) @ spread * lr,
-            REFERENCE, REFERENCE, rate=0.2,
-        )  # fmt: skip
-        evidence += [
+
+    def of_prompt(mean: np.ndarray) -> np.ndarray:
+        def reward(log_ratio: np.ndarray) -> np.ndarray:
+            return b * mean - (REFERENCE * np.exp(log_ratio)) @ spread * log_ratio
+
+        return mirror_ascent(reward, REFERENCE, REFERENCE, rate=0.2)
+
+    def fixed_point(mean: np.ndarray) -> np.ndarray:
+        scores = Scores.known(mean, np.sqrt(spread))
+        utility, cost = ExpertMean(1.0, "sample"), ExpertVariance(1.0, "sample")
+        return np.exp(
+            tilt(utility(scores, binding), cost(scores, binding), np.log(REFERENCE)).log_policy
+        )
+
+    return compared(
+        *(
             exact(
                 f"pi({y}), rewards + {shift:g}",
-                found[y],
-                printed=by_prompt[y],
-                corrected=np.exp(fixed.log_policy[y]),
+                of_responses(mean_reward + shift)[y],
+                printed=of_prompt(mean_reward + shift)[y],
+                corrected=fixed_point(mean_reward + shift)[y],
             )
+            for shift in (0.0, 3.0)
             for y in (0, 2)
-        ]
-    return compared(*evidence, tolerance=CLOSE)
+        ),
+        tolerance=CLOSE,
+    )
 
 
 @claim(
@@ -109,7 +112,14 @@ def stopped_gradient_has_one_outcome(_: Trial) -> Finding:
 def nothing_to_tune(trial: Trial) -> Finding:
     """Five members of four responses, as they are and four times as large."""
     members = trial.rng("nothing_to_tune").standard_normal((4, 5)) + np.arange(4.0)[:, None] / 2
-    lam, evidence = 0.5, []
+    lam = 0.5
+
+    def trained(scale: float) -> float:
+        s = REFERENCE @ np.var(scale * members, axis=-1)
+        b = s / lam
+        mean = scale * members.mean(-1)
+        found = mirror_ascent(lambda lr: mean - s / b * lr, REFERENCE, REFERENCE, rate=1.0)
+        return float(found[3])
 
     def optimum(scale: float, lam: float) -> float:
         scores = Scores(scale * members)
@@ -118,22 +128,17 @@ def nothing_to_tune(trial: Trial) -> Finding:
         log_policy = tilt(scores.mean(), lam * coefficient, np.log(REFERENCE)).log_policy
         return float(np.exp(log_policy[3]))
 
-    for scale in (1.0, 4.0):
-        mean = scale * members.mean(-1)
-        s = REFERENCE @ np.var(scale * members, axis=-1)
-        b = s / lam
-        found = mirror_ascent(
-            lambda lr, mean=mean, c=s / b: mean - c * lr, REFERENCE, REFERENCE, rate=1.0
-        )
-        evidence.append(
+    return compared(
+        *(
             exact(
                 f"pi(3), rewards times {scale:g}",
-                found[3],
+                trained(scale),
                 printed=optimum(1.0, lam),
                 corrected=optimum(1.0, lam / scale),
             )
+            for scale in (1.0, 4.0)
         )
-    return compared(*evidence)
+    )
 
 
 @claim(
@@ -146,7 +151,7 @@ def nothing_to_tune(trial: Trial) -> Finding:
 )
 def variance_with_one_over_m(trial: Trial) -> Finding:
     """M = 5 standard normal members; the coefficient with either denominator."""
-    members = trial.rng("variance_with_one_over_m").standard_normal((trial.draws // 5, 5))
+    members = trial.rng("variance_with_one_over_m").standard_normal((trial.draws, 5))
     scores = Scores(members)
     relative = [
         RelativeVariance("sample", ddof=ddof)(

@@ -141,7 +141,7 @@ def over_scoring_is_worse(_: Trial) -> Finding:
     by_family = np.sign(list(families.values()))
     p_values = [_sign_test(signs), _sign_test(by_family)]
     evidence = (
-        exact("benchmarks on which the minimum wins", np.sum(signs > 0), printed=12, corrected=12),
+        exact("benchmarks on which the minimum wins", int(np.sum(signs > 0)), printed=12, corrected=12),
         exact("two-sided p, benchmarks", p_values[0], corrected=1 - stats.binom.cdf(11, 15, 0.5)
               + stats.binom.cdf(3, 15, 0.5)),
         exact("two-sided p, families", p_values[1], corrected=2 * stats.binom.cdf(2, 11, 0.5)),

@@ -38,17 +38,15 @@ def constrained_maximum(
     at_least_zero: Callable[[np.ndarray], Any] | None = None,
 ) -> Float[np.ndarray, "n"]:
     """Maximise by SLSQP; the first `distribution` entries are probabilities that sum to 1."""
-    constraints: list[dict[str, Any]] = [
-        {"type": "eq", "fun": lambda x: x[:distribution].sum() - 1}
-    ]
+    constraints: list[Any] = [{"type": "eq", "fun": lambda x: x[:distribution].sum() - 1}]
     if at_least_zero is not None:
         constraints.append({"type": "ineq", "fun": at_least_zero})
-    free = start.size - distribution
+    bounds: list[Any] = [(1e-12, 1.0)] * distribution + [(None, None)] * (start.size - distribution)
     found = optimize.minimize(
         lambda x: -value(x),
         start,
         method="SLSQP",
-        bounds=[(1e-12, 1.0)] * distribution + [(None, None)] * free,
+        bounds=bounds,
         constraints=constraints,
         options={"ftol": 1e-14, "maxiter": 1000},
     )

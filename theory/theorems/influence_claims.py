@@ -146,8 +146,8 @@ def adam_influence_is_a_cosine(_: Trial) -> Finding:
 def sign_projection_scale(trial: Trial) -> Finding:
     """Independent projections of two vectors of 8 coordinates to d = 32."""
     rng, dimension = trial.rng("sign_projection_scale"), 32
-    u, v = rng.standard_normal((2, 8))
-    signs = _signs(rng, max(trial.draws // 100, 2), 8, dimension)
+    u, v = np.linspace(1, 2, 8), np.linspace(2, 1, 8)
+    signs = _signs(rng, max(trial.draws // 100, 100), 8, dimension)
     products = ((u @ signs) * (v @ signs)).sum(-1)
     spread = inner_product_variance(u, v, dimension) ** 0.5
     return compared(
@@ -179,7 +179,7 @@ def _signs(rng: np.random.Generator, draws: int, rows: int, columns: int) -> np.
 def projected_selection(trial: Trial) -> Finding:
     """Errors of cosines at d = 256; signs of cosines at the paper's d against the true ones."""
     rng, rows = trial.rng("projected_selection"), 64
-    pairs = int(np.clip(trial.draws // 400, 2, 1000))
+    pairs = int(np.clip(trial.draws // 400, 100, 1000))
     evidence = []
     for cosine in (0.0, 0.5, 0.9):
         base, other = np.linalg.qr(rng.standard_normal((rows, 2)))[0].T
@@ -193,7 +193,7 @@ def projected_selection(trial: Trial) -> Finding:
     signs = _signs(rng, 1, width, DIMENSION)[0]
     image = signs @ signs[0] / DIMENSION
     for cosine_std in (0.01, 0.05):
-        true = cosine_std * rng.standard_normal(int(np.clip(trial.draws // 50, 2, 4000)))
+        true = cosine_std * rng.standard_normal(int(np.clip(trial.draws // 50, 400, 4000)))
         other = rng.standard_normal((true.size, width - 1), dtype=np.float32)
         other /= np.linalg.norm(other, axis=-1, keepdims=True)
         projected = true * image[0] + np.sqrt(1 - true**2) * (other @ image[1:])

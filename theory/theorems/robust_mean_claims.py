@@ -1,5 +1,7 @@
 """Conservative utilities read as worst cases over reweightings q of the ensemble's members."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from theory.divergences import kl
@@ -24,6 +26,15 @@ def _chi_square(q: np.ndarray) -> float:
     return float(SCORES.size * ((q - UNIFORM) ** 2).sum())
 
 
+def _worst_case(price: Callable[[np.ndarray], float]) -> float:
+    """min over q of E_q[r] + price(q), by SLSQP."""
+
+    def value(q: np.ndarray) -> float:
+        return -float(q @ SCORES) - price(q)
+
+    return -value(constrained_maximum(value, UNIFORM, distribution=SCORES.size))
+
+
 @claim(
     "coste2023",
     "UWO",
@@ -35,22 +46,18 @@ def _chi_square(q: np.ndarray) -> float:
 )
 def uwo_is_a_robust_mean(_: Trial) -> Finding:
     """SLSQP over q, inside the range (tau = 2) and outside (tau = .5)."""
-    evidence = []
-    for tau in (2.0, 0.5):
-
-        def value(q: np.ndarray, tau: float = tau) -> float:
-            return float(-(q @ SCORES) - tau / 2 * _chi_square(q))
-
-        worst = -value(constrained_maximum(value, UNIFORM, distribution=SCORES.size))
-        evidence.append(
+    return compared(
+        *(
             exact(
                 f"worst case, lam={1 / (2 * tau)}",
-                worst,
+                _worst_case(lambda q, tau=tau: tau / 2 * _chi_square(q)),
                 printed=float(UWO(1 / (2 * tau), ddof=0)(TABLE)[0]),
                 corrected=float(ChiSquarePenalty(tau)(TABLE)[0]),
             )
-        )
-    return compared(*evidence, tolerance=SOLVER)
+            for tau in (2.0, 0.5)
+        ),
+        tolerance=SOLVER,
+    )
 
 
 @claim(
@@ -64,23 +71,28 @@ def uwo_is_a_robust_mean(_: Trial) -> Finding:
 )
 def lcb_is_a_robust_mean(_: Trial) -> Finding:
     """SLSQP over q, inside the range (beta^2 = .3) and outside (1 and 4)."""
-    evidence = []
-    for rho in (0.3, 1.0, 4.0):
-        worst = constrained_maximum(
+
+    def worst(rho: float) -> float:
+        weights = constrained_maximum(
             lambda q: float(-(q @ SCORES)),
             UNIFORM,
             distribution=SCORES.size,
-            at_least_zero=lambda q, rho=rho: rho - _chi_square(q),
+            at_least_zero=lambda q: rho - _chi_square(q),
         )
-        evidence.append(
+        return float(weights @ SCORES)
+
+    return compared(
+        *(
             exact(
                 f"worst case, beta^2={rho}",
-                worst @ SCORES,
+                worst(rho),
                 printed=float(LCB(rho**0.5, ddof=0)(TABLE)[0]),
                 corrected=float(ChiSquareBall(rho)(TABLE)[0]),
             )
-        )
-    return compared(*evidence, tolerance=SOLVER)
+            for rho in (0.3, 1.0, 4.0)
+        ),
+        tolerance=SOLVER,
+    )
 
 
 @claim(
@@ -95,21 +107,15 @@ def lcb_is_a_robust_mean(_: Trial) -> Finding:
 )
 def entropic_mean_is_quadratic(trial: Trial) -> Finding:
     """SLSQP over q for five members; the Gaussian limit by sampling."""
-    evidence = []
-    for t in (0.05, 0.5, 5.0, 500.0):
-
-        def value(q: np.ndarray, t: float = t) -> float:
-            return float(-(q @ SCORES) - t * q @ np.log(q / UNIFORM))
-
-        worst = -value(constrained_maximum(value, UNIFORM, distribution=SCORES.size))
-        evidence.append(
-            exact(
-                f"worst case, t={t}",
-                worst,
-                printed=float(UWO(1 / (2 * t), ddof=0)(TABLE)[0]),
-                corrected=float(Entropic(t)(TABLE)[0]),
-            )
+    evidence = [
+        exact(
+            f"worst case, t={t}",
+            _worst_case(lambda q, t=t: float(t * q @ np.log(q / UNIFORM))),
+            printed=float(UWO(1 / (2 * t), ddof=0)(TABLE)[0]),
+            corrected=float(Entropic(t)(TABLE)[0]),
         )
+        for t in (0.05, 0.5, 5.0, 500.0)
+    ]
     values = [entry.observed for entry in evidence]
     ordered = SCORES.min() <= values[0] and values == sorted(values) and values[-1] <= SCORES.mean()
     t, sd = 1.0, 0.5

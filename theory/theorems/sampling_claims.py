@@ -16,11 +16,15 @@ MEMBERS = 3
 """Ensemble size of the experiments."""
 
 
-def _llama_7b() -> list[tuple[int, ...]]:
+Shape = tuple[int, ...]
+
+
+def _llama_7b() -> list[Shape]:
     """Shapes of the weights of Llama-7B, output layer included."""
     width, hidden, vocabulary = 4096, 11008, 32000
-    block = [(width, width)] * 4 + [(width, hidden)] * 3 + [(width,)] * 2
-    return block * 32 + [(vocabulary, width)] * 2 + [(width,)]
+    block: list[Shape] = [(width, width)] * 4 + [(width, hidden)] * 3 + [(width,)] * 2
+    ends: list[Shape] = [(vocabulary, width), (vocabulary, width), (width,)]
+    return block * 32 + ends
 
 
 @claim(
@@ -32,9 +36,10 @@ def _llama_7b() -> list[tuple[int, ...]]:
 )
 def parameter_counts(_: Trial) -> Finding:
     """All tensors counted for Llama-7B, k = 3, LoRA of rank 8 on queries and values."""
-    head, adapter = [(4096, 1)], [(4096, 8), (8, 4096)] * 2 * 32
+    head: list[Shape] = [(4096, 1)]
+    adapter: list[Shape] = [(4096, 8), (8, 4096)] * 2 * 32
 
-    def size(shapes: list[tuple[int, ...]]) -> int:
+    def size(shapes: list[Shape]) -> int:
         return sum(math.prod(shape) for shape in shapes)
 
     trunk, k = _llama_7b(), MEMBERS

@@ -3,7 +3,6 @@
 import importlib.util
 import sys
 
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -244,15 +243,6 @@ def test_member_mix_special_cases(temperature):
     if np.isinf(temperature):
         mean = 0.3 * draw.utility + 0.7 * members.mean(-1)
         assert abs(mix(members, 0.3).value - single(mean).value) < VALUE
-
-
-@pytest.fixture
-def without_shape_annotations():
-    """The module's own validation, which annotation checkers would otherwise pre-empt."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def divergence(**changes):

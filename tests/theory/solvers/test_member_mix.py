@@ -1,6 +1,5 @@
 """Policy-level mixes: duality certificates, symmetries, limits, agreement with CVXPY."""
 
-import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -270,15 +269,6 @@ def test_constant_members_leave_the_nominal():
     found = problem.solve("kl", members=np.full_like(problem.members, 2.0))
     alone = tilt(0.4 * problem.nominal + 1.2, problem.cost, problem.log_reference, "kl")
     assert np.abs(np.exp(found.log_policy) - np.exp(alone.log_policy)).max() < ROUNDING
-
-
-@pytest.fixture
-def without_shape_annotations():
-    """The module's own validation, which annotation checkers would otherwise pre-empt."""
-    before = jaxtyping.config.jaxtyping_disable
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", before)
 
 
 def with_nan(array):
