@@ -21,9 +21,9 @@ class Binding:
                      worst case.
     """
 
-    mean_variance: Float[Any, "*cells"] | None = None
-    prompt_variance: Float[Any, "*cells"] | None = None
-    member_weights: Float[Any, "*cells m"] | None = None
+    mean_variance: Float[Any, "*mean_cells"] | None = None
+    prompt_variance: Float[Any, "*prompt_cells"] | None = None
+    member_weights: Float[Any, "*member_cells m"] | None = None
 
     def need(self, name: str, asker: object) -> Array:
         """The named quantity, or `UnboundError` naming who asks and the call that fills it."""

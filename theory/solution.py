@@ -134,5 +134,5 @@ def certify(problem: Problem, optimum: Optimum, *, single_prompt: bool, kind: An
         member_weights=(
             None if optimum.member_weights is None else like(kind, optimum.member_weights)
         ),
-        crossings=optimum.crossings,
+        crossings=None if optimum.crossings is None else np.asarray(optimum.crossings),
     )

@@ -79,7 +79,7 @@ class Moments:
 class Histogram:
     """Counts between edges; values outside of all edges are counted in `outside`."""
 
-    edges: Float[np.ndarray, "bins+1"]
+    edges: Float[np.ndarray, "edges"]
     counts: Int[np.ndarray, "bins"]
     outside: int
 

@@ -41,6 +41,7 @@ def constrained_maximum(
     constraints: list[Any] = [{"type": "eq", "fun": lambda x: x[:distribution].sum() - 1}]
     if at_least_zero is not None:
         constraints.append({"type": "ineq", "fun": at_least_zero})
+    options: Any = {"ftol": 1e-14, "maxiter": 1000}
     bounds: list[Any] = [(1e-12, 1.0)] * distribution + [(None, None)] * (start.size - distribution)
     found = optimize.minimize(
         lambda x: -value(x),
@@ -48,6 +49,6 @@ def constrained_maximum(
         method="SLSQP",
         bounds=bounds,
         constraints=constraints,
-        options={"ftol": 1e-14, "maxiter": 1000},
+        options=options,
     )
     return found.x

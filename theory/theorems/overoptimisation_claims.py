@@ -1,5 +1,7 @@
 """Over-optimisation of a proxy reward: Gao's laws, and when the gold reward falls."""
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy import optimize, special, stats
 
@@ -24,6 +26,26 @@ def _largest(rng: np.random.Generator, draws: int, n: np.ndarray | int) -> np.nd
     return special.ndtri(rng.random(draws)[:, None] ** (1 / np.atleast_1d(n)))
 
 
+class Tilt(NamedTuple):
+    """A standard normal reward tilted by exp(slope r)."""
+
+    mean: float
+    kl: float
+
+
+def _tilt(slope: float) -> Tilt:
+    """By quadrature on a grid."""
+    r = np.linspace(-9.0, 14.0, 4001)
+    reference = np.exp(-(r**2) / 2)
+    policy = reference * np.exp(slope * r)
+    reference, policy = reference / reference.sum(), policy / policy.sum()
+    return Tilt(float(policy @ r), float(policy @ np.log(policy / reference)))
+
+
+def _distance_to(slope: float, kl: float) -> float:
+    return _tilt(slope).kl - kl
+
+
 @claim(
     PAPER,
     "RL against best-of-n",
@@ -36,22 +58,13 @@ def _largest(rng: np.random.Generator, draws: int, n: np.ndarray | int) -> np.nd
 )
 def rl_gains_less_than_best_of_n(trial: Trial) -> Finding:
     """Exponential tilts of a normal reward on a grid, at the KL of best-of-n."""
-    rng, grid = trial.rng("rl_gains_less_than_best_of_n"), np.linspace(-9.0, 14.0, 4001)
-
-    def tilted(slope: float) -> np.ndarray:
-        weights = np.exp(-((grid - slope) ** 2) / 2)
-        return weights / weights.sum()
-
-    def divergence(slope: float) -> float:
-        return float(tilted(slope) @ (np.log(tilted(slope)) - np.log(tilted(0.0))))
-
-    evidence = []
+    rng, evidence = trial.rng("rl_gains_less_than_best_of_n"), []
     for n in (50, 100, 200):
         kl = kl_upper_bound(n)
-        slope = optimize.brentq(lambda s, kl=kl: divergence(s) - kl, 0.1, 5.0, xtol=1e-13)
+        slope = optimize.brentq(_distance_to, 0.1, 5.0, args=(kl,), xtol=1e-13)
         bound = (2 * kl) ** 0.5
         evidence += [
-            exact(f"gain of the tilt at KL {kl:.3f}", float(tilted(slope) @ grid), corrected=bound),
+            exact(f"gain of the tilt at KL {kl:.3f}", _tilt(slope).mean, corrected=bound),
             sample_mean(
                 f"gain of best-of-{n}",
                 _largest(rng, trial.draws, n)[:, 0],
@@ -135,18 +148,19 @@ def laws_have_one_peak(_: Trial) -> Finding:
     "-.028 depending on the range of n, so |b| < .03 is no evidence of over-optimisation",
 )
 def perfect_proxy_has_no_slope(_: Trial) -> Finding:
-    """Least squares of gold/d on d (n = 2 ... 1024) or ln d, with E max_n from its cdf."""
+    """Least squares of gold/d on d over n = 2 ... 1024 (E max_n from its cdf), and over tilts."""
     kl = np.array([kl_upper_bound(int(n)) for n in SIZES])
     d = np.sqrt(kl)
     x = (np.arange(-1200, 1200) + 0.5) / 100
     golds = ((x > 0) - special.ndtr(x) ** SIZES[:, None]).sum(-1) / 100
     null = fit(kl, np.array([gaussian_max_mean(int(n)) for n in SIZES]), "bon")
     slope = -np.polyfit(d, golds / d, 1)[0]
+    tilts = [_tilt(slope) for slope in (0.5, 1.0, 2.0, 4.0)]
+    rl = fit(np.array([t.kl for t in tilts]), np.array([t.mean for t in tilts]), "rl")
     evidence = [
         exact("b of best-of-n", float(slope), printed=0.0, corrected=null.b),
-        exact("b of RL", -float(np.polyfit(np.log(d), 0 * d + 2**0.5, 1)[0]), printed=0.0,
-              corrected=fit(kl, 2**0.5 * d, "rl").b),
+        exact("b of RL", rl.b, printed=0.0, corrected=0.0),
         exact("|b| under which a fit is taken for null", NULL_SLOPE),
-    ]  # fmt: skip
+    ]
     corrected = all_agree(evidence, "corrected") and null.is_null()
     return Finding(all_agree(evidence, "printed"), corrected, tuple(evidence))

@@ -26,11 +26,15 @@ def _chi_square(q: np.ndarray) -> float:
     return float(SCORES.size * ((q - UNIFORM) ** 2).sum())
 
 
-def _worst_case(price: Callable[[np.ndarray], float]) -> float:
-    """min over q of E_q[r] + price(q), by SLSQP."""
+def _relative_entropy(q: np.ndarray) -> float:
+    return float(q @ np.log(q / UNIFORM))
+
+
+def _worst_case(distance: Callable[[np.ndarray], float], price: float) -> float:
+    """min over q of E_q[r] + price * distance(q), by SLSQP."""
 
     def value(q: np.ndarray) -> float:
-        return -float(q @ SCORES) - price(q)
+        return -float(q @ SCORES) - price * distance(q)
 
     return -value(constrained_maximum(value, UNIFORM, distribution=SCORES.size))
 
@@ -50,7 +54,7 @@ def uwo_is_a_robust_mean(_: Trial) -> Finding:
         *(
             exact(
                 f"worst case, lam={1 / (2 * tau)}",
-                _worst_case(lambda q, tau=tau: tau / 2 * _chi_square(q)),
+                _worst_case(_chi_square, tau / 2),
                 printed=float(UWO(1 / (2 * tau), ddof=0)(TABLE)[0]),
                 corrected=float(ChiSquarePenalty(tau)(TABLE)[0]),
             )
@@ -110,7 +114,7 @@ def entropic_mean_is_quadratic(trial: Trial) -> Finding:
     evidence = [
         exact(
             f"worst case, t={t}",
-            _worst_case(lambda q, t=t: float(t * q @ np.log(q / UNIFORM))),
+            _worst_case(_relative_entropy, t),
             printed=float(UWO(1 / (2 * t), ddof=0)(TABLE)[0]),
             corrected=float(Entropic(t)(TABLE)[0]),
         )

@@ -37,7 +37,8 @@ def _llama_7b() -> list[Shape]:
 def parameter_counts(_: Trial) -> Finding:
     """All tensors counted for Llama-7B, k = 3, LoRA of rank 8 on queries and values."""
     head: list[Shape] = [(4096, 1)]
-    adapter: list[Shape] = [(4096, 8), (8, 4096)] * 2 * 32
+    pair: list[Shape] = [(4096, 8), (8, 4096)]
+    adapter = pair * 2 * 32
 
     def size(shapes: list[Shape]) -> int:
         return sum(math.prod(shape) for shape in shapes)
