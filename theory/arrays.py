@@ -25,10 +25,15 @@ Array = Any
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace shared by the arguments; `None` and Python scalars are ignored.
 
-    Raises `InputError` when NumPy and torch arrays are mixed.
+    Raises `InputError` when NumPy and torch arrays are mixed, or there is no array.
     """
     given = [a for a in arrays if hasattr(a, "shape")]
     kinds = {type(a).__module__.split(".")[0] for a in given}
+    if not given:
+        names = sorted({type(a).__name__ for a in arrays})
+        raise InputError(
+            "arrays", "NumPy or torch arrays", ", ".join(names), "convert with numpy.asarray"
+        )
     if len(kinds) > 1:
         raise InputError(
             "arrays",
@@ -40,9 +45,11 @@ def namespace(*arrays: Array) -> Any:
 
 
 def to_numpy(array: Array) -> np.ndarray:
-    """A detached NumPy array on the CPU."""
+    """A detached NumPy array on the CPU; half precision becomes float32."""
     if hasattr(array, "detach"):
         array = array.detach().cpu()
+        if array.is_floating_point() and array.itemsize < 4:
+            array = array.float()
     return np.asarray(array)
 
 
@@ -62,6 +69,13 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
     top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
     total = xp.log(xp.sum(xp.exp(x - top), axis=axis, keepdims=True)) + top
     return total if keepdims else xp.squeeze(total, axis=axis)
+
+
+def safe_sqrt(x: Array) -> Array:
+    """Square root of x >= 0 whose gradient at 0 is 0, not infinite; rounding below 0 gives 0."""
+    xp = namespace(x)
+    positive = x > 0
+    return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), x * 0)
 
 
 def expected(probabilities: Array, values: Array) -> Array:

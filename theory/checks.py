@@ -15,6 +15,8 @@ def finite(argument: str, array: Any) -> None:
     """Raise unless every entry of a NumPy or torch array is finite."""
     values = to_numpy(array)
     bad = ~np.isfinite(values)
+    if bad.any() and values.ndim == 0:
+        raise InputError(argument, "finite", values)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
         raise InputError(
@@ -33,6 +35,12 @@ def positive(argument: str, value: Any, *, zero_allowed: bool = False) -> None:
         raise InputError(
             argument, ">= 0" if zero_allowed else "> 0", f"a minimum of {np.min(values):g}"
         )
+
+
+def positive_number(argument: str, value: float, *, zero_allowed: bool = False) -> None:
+    """Raise unless a strength is finite and > 0 (or >= 0)."""
+    finite(argument, value)
+    positive(argument, value, zero_allowed=zero_allowed)
 
 
 def probabilities(argument: str, array: Any) -> None:
@@ -68,18 +76,18 @@ def covariance(argument: str, matrix: Any) -> None:
     if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
         raise InputError(argument, "square over its last two axes", f"shape {values.shape}")
     finite(argument, values)
-    scale = float(np.abs(values).max()) or 1.0
-    asymmetry = float(np.abs(values - np.swapaxes(values, -1, -2)).max())
-    if asymmetry > 1e-8 * scale:
+    scale = np.abs(values).max((-2, -1))
+    asymmetry = np.abs(values - np.swapaxes(values, -1, -2)).max((-2, -1))
+    if (asymmetry > 1e-8 * scale).any():
         raise InputError(
-            argument, "symmetric", f"max |S - S'| = {asymmetry:.3g}", "pass (S + S.T) / 2"
+            argument, "symmetric", f"max |S - S'| = {asymmetry.max():.3g}", "pass (S + S.T) / 2"
         )
-    smallest = float(np.linalg.eigvalsh(values)[..., 0].min())
-    if smallest <= 1e-12 * scale:
+    smallest = np.linalg.eigvalsh(values)[..., 0]
+    if (smallest <= 1e-12 * scale).any():
         raise InputError(
             argument,
             "positive definite",
-            f"a smallest eigenvalue of {smallest:.3g}",
+            f"a smallest eigenvalue of {smallest.min():.3g}",
             "regularise it (S + tau * I, or Scores.covariance(method='ledoit_wolf'))",
         )
 
@@ -89,6 +97,6 @@ def one_of(argument: str, value: str, known: Any) -> None:
     names = sorted(known)
     if value in names:
         return
-    near = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else "see the list"
     raise InputError(argument, f"one of {', '.join(names)}", repr(value), hint)

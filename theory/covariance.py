@@ -5,7 +5,7 @@ from jaxtyping import Float
 
 from theory import checks
 
-METHODS = ("sample", "ledoit_wolf", "diagonal_plus_low_rank")
+METHODS = ("sample", "diagonal", "ledoit_wolf", "diagonal_plus_low_rank")
 RESIDUAL_SHARE = 0.05
 """Least share of a cell's variance that `diagonal_plus_low_rank` leaves unexplained by factors."""
 
@@ -20,15 +20,18 @@ def estimate_covariance(
 ) -> Float[np.ndarray, "*batch n n"]:
     """Covariance of the n responses over k members; `variance` is the diagonal to keep.
 
-    'sample' and 'ledoit_wolf' estimate their own diagonal; 'diagonal_plus_low_rank' keeps
-    `variance` (sample or shrunken) on the diagonal and takes correlations from `rank` factors.
+    'sample' and 'ledoit_wolf' estimate their own diagonal; 'diagonal' and
+    'diagonal_plus_low_rank' keep `variance` (sample or shrunken) there, and the latter takes
+    correlations from `rank` factors.
     """
     checks.one_of("method", method, METHODS)
+    if method == "diagonal":
+        return variance[..., None] * np.eye(variance.shape[-1])
     deviations = members - members.mean(-1, keepdims=True)
     if method == "ledoit_wolf":
         return ledoit_wolf(deviations)
     if method == "diagonal_plus_low_rank":
-        return _diagonal_plus_low_rank(deviations, variance, ddof, rank)
+        return _diagonal_plus_low_rank(deviations, variance, rank)
     return deviations @ np.swapaxes(deviations, -1, -2) / (members.shape[-1] - ddof)
 
 
@@ -37,9 +40,14 @@ def ledoit_wolf(deviations: Float[np.ndarray, "*batch n k"]) -> Float[np.ndarray
 
     S = sum_j x_j x_j' / k over the columns x_j of `deviations` (mean zero over k). The weight is
     min(1, sum_j |x_j x_j' - S|^2 / k^2 / |S - mu I|^2) in Frobenius norms. Positive definite
-    unless all deviations vanish. [ledoit2004]
+    unless all x_j are equal up to sign. Raises `InputError` for two members, which always are.
+    [ledoit2004]
     """
     n, k = deviations.shape[-2:]
+    if k < 3:
+        raise checks.InputError(
+            "members", "at least 3 for 'ledoit_wolf'", f"k = {k}", "use method='diagonal'"
+        )
     sample = deviations @ np.swapaxes(deviations, -1, -2) / k
     mu = np.trace(sample, axis1=-2, axis2=-1)[..., None, None] / n
     target = mu * np.eye(n)
@@ -51,16 +59,14 @@ def ledoit_wolf(deviations: Float[np.ndarray, "*batch n k"]) -> Float[np.ndarray
 
 
 def _diagonal_plus_low_rank(
-    deviations: np.ndarray, variance: np.ndarray, ddof: int, rank: int
+    deviations: np.ndarray, variance: np.ndarray, rank: int
 ) -> np.ndarray:
     n, k = deviations.shape[-2:]
     if not 1 <= rank <= min(n, k - 1):
         raise checks.InputError("rank", f"between 1 and min(n, k - 1) = {min(n, k - 1)}", rank)
     std = np.sqrt(variance)[..., None]
-    sample = np.sqrt((deviations**2).sum(-1, keepdims=True) / (k - ddof))
-    standardised = np.divide(
-        deviations, sample, out=np.zeros_like(deviations), where=sample > 0
-    ) / np.sqrt(k - ddof)
+    length = np.sqrt((deviations**2).sum(-1, keepdims=True))
+    standardised = np.divide(deviations, length, out=np.zeros_like(deviations), where=length > 0)
     left, singular, _ = np.linalg.svd(standardised, full_matrices=False)
     factors = left[..., :rank] * singular[..., None, :rank]
     explained = (factors**2).sum(-1, keepdims=True)

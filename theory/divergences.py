@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxtyping import Float
 
-from theory.arrays import Array, expected, log_ratio, namespace
+from theory.arrays import Array, expected, log_ratio, namespace, safe_sqrt
 
 
 def divergence(
@@ -55,7 +55,4 @@ def squared_norm(metric: Array, displacement: Array, *, matrix: bool) -> Array:
 
 def norm(metric: Array, displacement: Array, *, matrix: bool) -> Array:
     """sqrt(d'S d), with gradient 0 at d = 0."""
-    squared = squared_norm(metric, displacement, matrix=matrix)
-    xp = namespace(squared)
-    moved = squared > 0
-    return xp.where(moved, xp.sqrt(xp.where(moved, squared, xp.ones_like(squared))), squared * 0)
+    return safe_sqrt(squared_norm(metric, displacement, matrix=matrix))

@@ -5,15 +5,23 @@ class InputError(ValueError):
     """A bad argument. The message says which, what is required, what arrived and what to try."""
 
     def __init__(self, argument: str, required: str, arrived: object, hint: str = "") -> None:
+        super().__init__(argument, required, str(arrived), hint)
+
+    def __str__(self) -> str:
+        argument, required, arrived, hint = self.args
         tail = f"; {hint}" if hint else ""
-        super().__init__(f"`{argument}` must be {required}, got {arrived}{tail}")
+        return f"`{argument}` must be {required}, got {arrived}{tail}"
 
 
 class UnboundError(ValueError):
     """An objective needs something from a batch that has not been filled in yet."""
 
     def __init__(self, part: object, missing: str) -> None:
-        super().__init__(
+        super().__init__(str(part), missing)
+
+    def __str__(self) -> str:
+        part, missing = self.args
+        return (
             f"{part} needs `{missing}`, which depends on a batch; call "
             "bind(objective, scores, log_reference), or pass a Binding of your own"
         )

@@ -23,7 +23,7 @@ def variance_ratio_power(policies: int, ratio: float, alpha: float = 0.05) -> fl
     0.989
     """
     degrees = policies - 1
-    low, high = f_law.ppf((alpha / 2, 1 - alpha / 2), degrees, degrees)
+    low, high = (float(f_law.ppf(q, degrees, degrees)) for q in (alpha / 2, 1 - alpha / 2))
     return float(
         f_law.cdf(low / ratio, degrees, degrees) + f_law.sf(high / ratio, degrees, degrees)
     )

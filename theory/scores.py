@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, namespace, to_numpy
+from theory.arrays import Array, like, namespace, safe_sqrt, to_numpy
 from theory.covariance import estimate_covariance
 from theory.shrinkage import shrink_variance
 
@@ -67,6 +67,7 @@ class Scores:
     @classmethod
     def known(cls, mean: Array, std: Array) -> "Scores":
         """One estimate with known standard deviation: the setting of [banerjee2024, Asm 2.1]."""
+        checks.positive("std", std, zero_allowed=True)
         return cls(mean[..., None], known_variance=std * std)
 
     @property
@@ -79,15 +80,17 @@ class Scores:
         return namespace(self.members).mean(self.members, axis=-1)
 
     def var(self, ddof: int = 1) -> Float[Any, "*cells"]:
-        """Known variance, else the members' sample variance (needs k > ddof)."""
+        """Known variance (or diagonal), else the members' sample variance (needs k > ddof)."""
         if self.known_variance is not None:
             return self.known_variance
+        if self.known_covariance is not None:
+            return namespace(self.members).linalg.diagonal(self.known_covariance)
         self._require_several(ddof)
         return namespace(self.members).var(self.members, axis=-1, correction=ddof)
 
     def std(self, ddof: int = 1) -> Float[Any, "*cells"]:
         """Square root of `var`."""
-        return namespace(self.members).sqrt(self.var(ddof))
+        return safe_sqrt(self.var(ddof))
 
     def covariance(
         self, method: str = "ledoit_wolf", *, ddof: int = 1, rank: int = 1
@@ -100,10 +103,8 @@ class Scores:
         """
         if self.known_covariance is not None:
             return to_numpy(self.known_covariance)
-        if method == "diagonal":
-            variance = to_numpy(self.var(ddof))
-            return variance[..., None] * np.eye(variance.shape[-1])
-        self._require_several(ddof)
+        if method != "diagonal":
+            self._require_several(ddof)
         return estimate_covariance(
             to_numpy(self.members), to_numpy(self.var(ddof)), method, ddof=ddof, rank=rank
         )
@@ -113,6 +114,7 @@ class Scores:
         checks.same_shape("members", self.members[..., 0], "log_reference", log_reference)
         xp = namespace(self.members, log_reference)
         weights = xp.exp(log_reference)[..., None]
+        checks.probabilities("exp(log_reference)", weights[..., 0])
         offset = xp.sum(weights * self.members, axis=-2, keepdims=True)
         return replace(self, members=self.members - offset)
 
@@ -121,7 +123,13 @@ class Scores:
 
         Heterologous fusion [rewardrobust2024, Table 8]: members on different scales are comparable
         afterwards. The last batch axis is the prompt axis; a member without spread is left at 0.
+        Raises `InputError` where a variance is known, which members of other scales do not have.
         """
+        for name in ("known_variance", "known_covariance"):
+            if getattr(self, name) is not None:
+                raise checks.InputError(
+                    name, "unset when members are rescaled", "an array", "standardise first"
+                )
         centred = self.centred(log_reference)
         xp = namespace(self.members, log_reference)
         weights = xp.exp(log_reference)[..., None]
@@ -129,16 +137,20 @@ class Scores:
         variance = (
             xp.mean(per_prompt, axis=-3, keepdims=True) if per_prompt.ndim > 2 else per_prompt
         )
-        scale = xp.where(variance > 0, xp.sqrt(variance), xp.ones_like(variance))
+        largest = xp.max(xp.abs(self.members), axis=tuple(range(-per_prompt.ndim, -1))[-2:], keepdims=True)
         head_std = None if self.head_std is None else self.head_std / scale
         return replace(centred, members=centred.members / scale, head_std=head_std)
 
     def shrunk(self, ddof: int = 1) -> "Scores":
-        """Replace the variance by its empirical-Bayes posterior over all cells [smyth2004]."""
+        """Replace the variance by its empirical-Bayes posterior over all cells [smyth2004].
+
+        A variance that is known, or shrunken already, is kept.
+        """
+        if self.known_variance is not None:
+            return self
         self._require_several(ddof)
-        variance = to_numpy(self.var(ddof))
-        shrunken = shrink_variance(variance, self.k - ddof)
-        return replace(self, known_variance=namespace(self.members).asarray(shrunken))
+        shrunken = shrink_variance(to_numpy(self.var(ddof)), self.k - ddof)
+        return replace(self, known_variance=like(self.members, shrunken))
 
     def numpy(self) -> "Scores":
         """The same scores as detached NumPy arrays."""

@@ -33,11 +33,11 @@ def run(options: Audit) -> int:
     output_folder(options.out)
     trial = Trial(options.draws, options.seed, options.workers)
     results = audit(claims, trial, partial(tqdm, unit="claim", disable=None))
-    print(f"{'claim':34s} {'where':28s} {'verdict':8s} {'printed':8s} {'corrected':10s}numbers")
+    print(f"{'claim':34s} {'where':38s} {'verdict':8s} {'printed':8s} {'corrected':10s}numbers")
     for claim, finding in results:
         key = finding.evidence[0]
         print(
-            f"{claim.key:34s} {claim.paper + ' ' + claim.number:28s} {claim.verdict:8s} "
+            f"{claim.key:34s} {claim.paper + ' ' + claim.number:38s} {claim.verdict:8s} "
             f"{'holds' if finding.printed_holds else 'refuted':8s} "
             f"{'holds' if finding.corrected_holds else 'refuted':10s}"
             f"{key.quantity}: {observed(key)}"

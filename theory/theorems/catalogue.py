@@ -3,10 +3,20 @@
 from types import ModuleType
 
 from theory.theorems import (
+    adaptive_variance_claims,
+    brme_claims,
+    constant_reward_claims,
+    ensemble_claims,
     heads_claims,
+    influence_claims,
     ordering_claims,
+    overoptimisation_claims,
     ppo_claims,
+    product_claims,
+    relabelling_claims,
+    robust_mean_claims,
     safe_bound_claims,
+    sampling_claims,
     tilt_claims,
     variance_claims,
 )
@@ -19,6 +29,16 @@ MODULES: tuple[ModuleType, ...] = (
     heads_claims,
     tilt_claims,
     ppo_claims,
+    ensemble_claims,
+    constant_reward_claims,
+    brme_claims,
+    product_claims,
+    adaptive_variance_claims,
+    influence_claims,
+    relabelling_claims,
+    sampling_claims,
+    overoptimisation_claims,
+    robust_mean_claims,
 )
 """One module a subject; a new module of claims joins here."""
 

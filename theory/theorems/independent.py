@@ -43,8 +43,12 @@ def constrained_maximum(
         constraints.append({"type": "ineq", "fun": at_least_zero})
     options: Any = {"ftol": 1e-14, "maxiter": 1000}
     bounds: list[Any] = [(1e-12, 1.0)] * distribution + [(None, None)] * (start.size - distribution)
+
+    def loss(x: np.ndarray, *_: Any, **__: Any) -> float:
+        return -value(x)
+
     found = optimize.minimize(
-        lambda x: -value(x),
+        loss,
         start,
         method="SLSQP",
         bounds=bounds,
