@@ -58,9 +58,7 @@ def ledoit_wolf(deviations: Float[np.ndarray, "*batch n k"]) -> Float[np.ndarray
     return weight * target + (1 - weight) * sample
 
 
-def _diagonal_plus_low_rank(
-    deviations: np.ndarray, variance: np.ndarray, rank: int
-) -> np.ndarray:
+def _diagonal_plus_low_rank(deviations: np.ndarray, variance: np.ndarray, rank: int) -> np.ndarray:
     n, k = deviations.shape[-2:]
     if not 1 <= rank <= min(n, k - 1):
         raise checks.InputError("rank", f"between 1 and min(n, k - 1) = {min(n, k - 1)}", rank)

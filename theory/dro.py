@@ -9,7 +9,7 @@ from typing import Any
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, logsumexp, namespace
+from theory.arrays import Array, logsumexp, namespace, safe_sqrt
 from theory.binding import UNBOUND, Binding
 from theory.scores import Scores
 from theory.utilities import Utility
@@ -30,7 +30,7 @@ class Entropic(Utility):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive("temperature", self.temperature)
+        checks.positive_number("temperature", self.temperature)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Soft minimum over members."""
@@ -55,19 +55,20 @@ class ChiSquarePenalty(Utility):
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive("tau", self.tau)
+        checks.positive_number("tau", self.tau)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Robust mean of each cell."""
         xp = namespace(scores.members)
-        lowest, total, _ = _lowest_first(scores.members)
-        k, size = scores.k, _support_sizes(scores.members)
-        nu = (self.tau * (k - size) + total) / size
+        worst, excess = _from_worst(scores.members)
+        lowest = xp.sort(excess, axis=-1)
+        k, size = scores.k, _support_sizes(lowest)
+        nu = (self.tau * (k - size) + xp.cumulative_sum(lowest, axis=-1)) / size
         # One support size is consistent: its largest member is below nu + tau, the next is not.
         inside = xp.sum(xp.astype(lowest < nu + self.tau, xp.int64), axis=-1, keepdims=True)
         nu = xp.take_along_axis(nu, inside - 1, axis=-1)
-        q = xp.clip(1 / k + (nu - scores.members) / (k * self.tau), 0.0, None)
-        return xp.sum(q * scores.members + 0.5 * self.tau * k * (q - 1 / k) ** 2, axis=-1)
+        q = xp.clip(1 / k + (nu - excess) / (k * self.tau), 0.0, None)
+        return worst + xp.sum(q * excess + 0.5 * self.tau * k * (q - 1 / k) ** 2, axis=-1)
 
 
 @dataclass(frozen=True)
@@ -86,34 +87,32 @@ class ChiSquareBall(Utility):
     rho: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive("rho", self.rho, zero_allowed=True)
+        checks.positive_number("rho", self.rho, zero_allowed=True)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Robust mean of each cell."""
         xp = namespace(scores.members)
-        lowest, total, squares = _lowest_first(scores.members)
-        size = _support_sizes(scores.members)
-        mean = total / size
-        spread = xp.sqrt(xp.clip(squares - size * mean**2, 0.0, None))
+        worst, excess = _from_worst(scores.members)
+        lowest = xp.sort(excess, axis=-1)
+        size = _support_sizes(lowest)
+        mean = xp.cumulative_sum(lowest, axis=-1) / size
+        spread = safe_sqrt(xp.cumulative_sum(lowest**2, axis=-1) - size * mean**2)
         slack = (1 + self.rho) / scores.k - 1 / size
-        radius = xp.sqrt(xp.clip(slack, 0.0, None))
+        radius = safe_sqrt(slack)
         smallest_q = 1 / size - radius * (lowest - mean) / xp.where(spread > 0, spread, 1.0)
-        feasible = (slack >= 0) & (smallest_q >= 0)
-        return xp.min(xp.where(feasible, mean - radius * spread, lowest[..., -1:]), axis=-1)
+        rounding = 16 * scores.k * xp.finfo(lowest.dtype).eps
+        feasible = (slack >= -rounding) & (smallest_q >= -rounding)
+        robust = xp.where(feasible, mean - radius * spread, lowest[..., -1:])
+        return worst + xp.min(robust, axis=-1)
 
 
-def _lowest_first(members: Array) -> tuple[Array, Array, Array]:
-    """Members sorted ascending, with running sums of themselves and of their squares."""
-    xp = namespace(members)
-    lowest = xp.sort(members, axis=-1)
-    return (
-        lowest,
-        xp.cumulative_sum(lowest, axis=-1),
-        xp.cumulative_sum(lowest**2, axis=-1),
-    )
+def _from_worst(members: Array) -> tuple[Array, Array]:
+    """The worst member, and what all are above it: sums of the latter do not cancel."""
+    worst = namespace(members).min(members, axis=-1, keepdims=True)
+    return worst[..., 0], members - worst
 
 
 def _support_sizes(members: Array) -> Array:
-    """1, ..., k in the dtype of the members."""
+    """1, ..., k in the dtype of the members, as many times as there are cells."""
     xp = namespace(members)
     return xp.cumulative_sum(xp.ones_like(members), axis=-1)

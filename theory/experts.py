@@ -89,13 +89,13 @@ _Part = RelativeVariance | ExpertMean | ExpertVariance
 
 
 def _relative_variance(part: _Part, scores: Scores, binding: Binding) -> Array:
-    xp = namespace(scores.members)
-    floor = part.sigma_min**2
-    mean_variance = xp.clip(binding.need("mean_variance", part), floor, None)
-    s = scores.var(part.ddof)
-    if part.per == "prompt":
-        s = binding.need("prompt_variance", part) + xp.zeros_like(s)
-    return xp.clip(s, floor, None) / mean_variance
+    cells, floor = scores.members[..., 0], part.sigma_min**2
+    mean_variance = binding.need("mean_variance", part)
+    s = binding.need("prompt_variance", part) if part.per == "prompt" else scores.var(part.ddof)
+    xp = namespace(cells, s, mean_variance)
+    checks.same_shape("scores.mean", cells, "prompt_variance", s)
+    checks.same_shape("scores.mean", cells, "mean_variance", mean_variance)
+    return xp.clip(s, floor, None) / xp.clip(mean_variance, floor, None) + xp.zeros_like(cells)
 
 
 def _needs(per: str) -> tuple[str, ...]:
@@ -104,6 +104,6 @@ def _needs(per: str) -> tuple[str, ...]:
 
 def _check_parts(part: _Part) -> None:
     checks.one_of("per", part.per, ("prompt", "sample"))
-    checks.positive("sigma_min", part.sigma_min)
+    checks.positive_number("sigma_min", part.sigma_min)
     if not isinstance(part, RelativeVariance):
-        checks.positive("lam", part.lam)
+        checks.positive_number("lam", part.lam)

@@ -30,7 +30,7 @@ class WorstMix(Utility):
     @property
     def symmetric(self) -> bool:
         """Symmetric only if the nominal is and all members are set against it."""
-        return self.over == "all" and self.nominal.symmetric
+        return _singles_out_no_member(self)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Nominal and worst score, mixed."""
@@ -62,12 +62,14 @@ class PolicyWorstMix(Utility):
     @property
     def symmetric(self) -> bool:
         """Symmetric only if the nominal is and all members are set against it."""
-        return self.over == "all" and (self.lam == 0 or self.nominal.symmetric)
+        return _singles_out_no_member(self)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Nominal and weighted members, mixed at the bound weights."""
-        weights = binding.need("member_weights", self)
-        mixed = namespace(scores.members, weights).sum(opponents(self, scores) * weights, axis=-1)
+        weights, members = binding.need("member_weights", self), opponents(self, scores)
+        xp = namespace(members, weights)
+        checks.same_shape("members", members, "member_weights", weights)
+        mixed = xp.sum(members * weights, axis=-1)
         return self.lam * self.nominal(scores) + (1 - self.lam) * mixed
 
 
@@ -85,6 +87,10 @@ def opponents(utility: WorstMix | PolicyWorstMix, scores: Scores) -> Array:
     return namespace(scores.members).concat(
         [scores.members[..., :index], scores.members[..., index + 1 :]], axis=-1
     )
+
+
+def _singles_out_no_member(utility: WorstMix | PolicyWorstMix) -> bool:
+    return utility.over == "all" and (utility.lam == 0 or utility.nominal.symmetric)
 
 
 def _check_mix(lam: float, nominal: Utility, over: str) -> None:

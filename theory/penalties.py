@@ -9,6 +9,7 @@ from jaxtyping import Float
 from theory import checks
 from theory.arrays import Array, like, namespace
 from theory.binding import UNBOUND, Binding
+from theory.covariance import METHODS
 from theory.scores import Scores
 
 Form = Literal["bregman", "kl", "quadratic", "norm"]
@@ -48,7 +49,7 @@ class StdDev(Coefficient):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive("sigma_min", self.sigma_min)
+        checks.positive_number("sigma_min", self.sigma_min)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Floored standard deviation."""
@@ -63,7 +64,7 @@ class Variance(Coefficient):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive("sigma_min", self.sigma_min)
+        checks.positive_number("sigma_min", self.sigma_min)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Floored variance."""
@@ -80,6 +81,9 @@ class Covariance(Coefficient):
     method: str = "ledoit_wolf"
     rank: int = 1
     matrix: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        checks.one_of("method", self.method, METHODS)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """A matrix has no value per cell."""
@@ -130,7 +134,7 @@ class Penalty:
     beta: float
 
     def __post_init__(self) -> None:
-        checks.positive("beta", self.beta)
+        checks.positive_number("beta", self.beta)
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,9 @@ class Budget:
 
     eps: float
     per_prompt: bool = False
+
+    def __post_init__(self) -> None:
+        checks.finite("eps", self.eps)
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class TargetKL:
     kl: float
 
     def __post_init__(self) -> None:
-        checks.positive("kl", self.kl)
+        checks.positive_number("kl", self.kl)
 
 
 Strength = Penalty | Budget | TargetKL

@@ -133,11 +133,14 @@ class Scores:
         centred = self.centred(log_reference)
         xp = namespace(self.members, log_reference)
         weights = xp.exp(log_reference)[..., None]
-        per_prompt = xp.sum(weights * centred.members**2, axis=-2, keepdims=True)
-        variance = (
-            xp.mean(per_prompt, axis=-3, keepdims=True) if per_prompt.ndim > 2 else per_prompt
-        )
-        largest = xp.max(xp.abs(self.members), axis=tuple(range(-per_prompt.ndim, -1))[-2:], keepdims=True)
+        variance = xp.sum(weights * centred.members**2, axis=-2, keepdims=True)
+        largest = xp.max(xp.abs(self.members), axis=-2, keepdims=True)
+        if variance.ndim > 2:
+            variance = xp.mean(variance, axis=-3, keepdims=True)
+            largest = xp.max(largest, axis=-3, keepdims=True)
+        std = safe_sqrt(variance)
+        rounding = 16 * xp.finfo(std.dtype).eps * largest
+        scale = xp.where(std > rounding, std, xp.ones_like(std))
         head_std = None if self.head_std is None else self.head_std / scale
         return replace(centred, members=centred.members / scale, head_std=head_std)
 

@@ -88,7 +88,7 @@ class LCB(Utility):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive("beta", self.beta, zero_allowed=True)
+        checks.positive_number("beta", self.beta, zero_allowed=True)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Mean minus beta standard deviations."""
@@ -106,7 +106,7 @@ class UWO(Utility):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive("lam", self.lam, zero_allowed=True)
+        checks.positive_number("lam", self.lam, zero_allowed=True)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Mean minus lam variances."""

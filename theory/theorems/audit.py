@@ -84,7 +84,7 @@ def _section(result: Result) -> str:
         lines.append(f"- Corrected: {claim.corrected}")
     lines += ["", "| quantity | observed | printed | corrected |", "|---|---|---|---|"]
     lines += [
-        f"| {e.quantity} | {observed(e)} | {_number(e.printed)} | {_number(e.corrected)} |"
+        f"| {_cell(e.quantity)} | {observed(e)} | {_number(e.printed)} | {_number(e.corrected)} |"
         for e in finding.evidence
     ]
     return "\n".join(lines) + "\n"
@@ -111,6 +111,11 @@ def _record(result: Result) -> dict[str, Any]:
         "corrected_holds": bool(finding.corrected_holds),
     }
     return {**described, **outcome, "confirmed": bool(result.confirmed), "evidence": evidence}
+
+
+def _cell(text: str) -> str:
+    """Bars would end the cell of a table."""
+    return text.replace("|", "\\|")
 
 
 def _word(holds: bool) -> str:

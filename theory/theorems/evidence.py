@@ -74,7 +74,7 @@ def agrees(evidence: Evidence, value: float | None, tolerance: float = EXACT) ->
         return True
     if evidence.interval is not None:
         return value in evidence.interval
-    return abs(evidence.observed - value) <= tolerance * max(1.0, abs(value))
+    return bool(abs(evidence.observed - value) <= tolerance * max(1.0, abs(value)))
 
 
 def all_agree(evidence: list[Evidence], which: str, tolerance: float = EXACT) -> bool:

@@ -124,7 +124,7 @@ def lcb_needs_a_denominator(trial: Trial) -> Finding:
     gap = np.abs(pair.min(-1) - pair.mean(-1) + pair.std(-1)).max()
     return compared(
         *shortfalls,
-        exact("minima of 3 outside the bounds", outside.sum(), corrected=0.0),
+        exact("minima of 3 outside the bounds", int(outside.sum()), corrected=0.0),
         exact("largest |min - LCB| of pairs", gap, corrected=0.0),
     )
 
