@@ -74,8 +74,9 @@ def logsumexp(x: Array, axis: int = -1, keepdims: bool = False) -> Array:
 def safe_sqrt(x: Array) -> Array:
     """Square root of x >= 0 whose gradient at 0 is 0, not infinite; rounding below 0 gives 0."""
     xp = namespace(x)
-    positive = x > 0
-    return xp.where(positive, xp.sqrt(xp.where(positive, x, xp.ones_like(x))), x * 0)
+    zero = x <= 0
+    root = xp.sqrt(xp.where(zero, xp.ones_like(x), x))
+    return xp.where(zero, xp.zeros_like(x), root)
 
 
 def expected(probabilities: Array, values: Array) -> Array:
@@ -98,8 +99,8 @@ def log_ratio(log_policy: Array, log_reference: Array) -> Array:
 
 
 def weighted_mean(values: Array, weights: Array | None, axis: int = -1) -> Array:
-    """Mean over one axis, uniform when `weights` is None (weights are normalised)."""
+    """Mean over one axis with a weight for each of its entries (normalised), uniform if None."""
     xp = namespace(values, weights)
     if weights is None:
         return xp.mean(values, axis=axis)
-    return xp.sum(values * weights, axis=axis) / xp.sum(weights, axis=axis)
+    return xp.sum(xp.moveaxis(values, axis, -1) * weights, axis=-1) / xp.sum(weights)

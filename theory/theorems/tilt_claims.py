@@ -114,7 +114,7 @@ def thm36_three_arms(trial: Trial) -> Finding:
         ),
         exact("share of the gain that the printed family loses", float(gap)),
     )
-    return Finding(family_gain >= found - 1e-3, 0 <= ours - found <= 0.01, evidence)
+    return Finding(bool(family_gain >= found - 1e-3), bool(0 <= ours - found <= 0.01), evidence)
 
 
 @claim(
