@@ -11,7 +11,7 @@ from scipy.special import ndtr, ndtri
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
-from theory.optimum import solve
+from theory.optimum import batch_statistics, solve
 from theory.penalties import Budget, Penalty, Strength, TargetKL
 from theory.presets import PRESETS
 from theory.safe_bound import harm_bound, radius
@@ -26,8 +26,8 @@ ALL = (
 )  # fmt: skip
 """Presets with a diagonal coefficient, which can be matched at a KL; 'all' on the command line."""
 ERRORS = ("shared", "independent")
-FRONTIER_BETAS = tuple(np.geomspace(0.01, 30, 25))
-GRID_FREE = ("reward_robust_policy", "global_dro")
+FRONTIER_GRID = np.geomspace(0.03, 30, 25)
+"""beta of the frontier, in units of the spread of rewards over the mean coefficient."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def compare(
         solution = solve(objective, table.log_reference, scores)
         rows.append({"objective": name, **judge.verdict(solution)})
         policies.append(judge.cells(name, solution))
-        if frontier and table.gold is not None and name not in GRID_FREE:
+        if frontier and table.gold is not None and not objective.coefficient.matrix:
             curves.append(_curve(name, objective, judge))
     return Comparison(
         pd.DataFrame(rows),
@@ -146,7 +146,7 @@ class _Judge:
         if self.scores.k > 1 or self.scores.known_variance is not None:
             row |= self._risk(policy, moved, gain)
         if self.table.gold is not None:
-            row |= self._gold(policy)
+            row |= self.gold(policy)
         return row
 
     def cells(self, name: str, solution: Solution) -> pd.DataFrame:
@@ -190,7 +190,7 @@ class _Judge:
             "p_harm_bound": harm_bound(gain, sd, directions) if np.isfinite(gain) else np.nan,
         }
 
-    def _gold(self, policy: np.ndarray) -> dict[str, float]:
+    def gold(self, policy: np.ndarray) -> dict[str, float]:
         """True return, and its difference to the reference with an interval over prompts."""
         assert self.table.gold is not None
         returns = (policy * self.table.gold).sum(-1)
@@ -209,16 +209,15 @@ class _Judge:
 
 
 def _curve(name: str, objective: Objective, judge: _Judge) -> pd.DataFrame:
-    """Gold return and KL of one objective over a grid of beta, its own scale taken out."""
-    scale = float(np.mean(judge.scores.var())) if judge.scores.k > 1 else 1.0
-    needs_scale = "Variance" in type(objective.coefficient).__name__ and not objective.needs
+    """Gold return and KL of one objective over a grid of beta, in units of reward over price."""
+    scores, log_reference = judge.scores, judge.table.log_reference
+    binding = batch_statistics(objective, scores, log_reference, None)
+    price = float(np.mean(objective.coefficient(scores, binding)))
+    unit = float(scores.mean().std()) / price
     rows = []
-    for beta in FRONTIER_BETAS:
-        scaled = beta * np.sqrt(scale) / (scale if needs_scale else 1.0)
-        at = replace(objective, strength=Penalty(float(scaled)))
-        solution = solve(at, judge.table.log_reference, judge.scores)
-        rows.append(
-            {"objective": name, "beta": float(scaled), "kl": float(solution.kl),
-             **judge._gold(solution.policy)}
-        )  # fmt: skip
+    for beta in unit * FRONTIER_GRID:
+        at = replace(objective, strength=Penalty(float(beta)))
+        solution = solve(at, log_reference, scores)
+        rows.append({"objective": name, "beta": beta, "kl": float(solution.kl),
+                     **judge.gold(solution.policy)})  # fmt: skip
     return pd.DataFrame(rows)

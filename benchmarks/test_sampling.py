@@ -1,0 +1,64 @@
+"""Sampling of Figs. 3 and 4 against the bare normal generator that feeds it, in one process.
+
+Run with `OMP_NUM_THREADS=1 pytest benchmarks/test_sampling.py --benchmark-enable`.
+"""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from theory.montecarlo import BLOCK_ROWS, block_generator, normal_rows, simulate
+from theory.return_sampler import return_sampler
+
+CELLS, ROWS = 1000, 20_000
+MILLION = """
+import resource
+import numpy as np
+from benchmarks.test_sampling import sampler
+from theory.montecarlo import simulate
+found = simulate(sampler(), 1_000_000, rng=np.random.default_rng(0))
+assert found.moments["aware"].draws == 1_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def sampler():
+    variances = np.linspace(3.0, 100.0, CELLS)
+    reward = np.random.default_rng(0).normal(0, 0.3075, CELLS)
+    return return_sampler(reward, variances, unaware_eps=0.1936, aware_eps=0.1936 * 3)
+
+
+def bare_generator():
+    for block in range(ROWS // BLOCK_ROWS):
+        normal_rows(block_generator([0], block), BLOCK_ROWS, CELLS)
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def test_throughput_of_figure_3(benchmark):
+    kernel = sampler()
+
+    def sample():
+        return simulate(kernel, ROWS, rng=np.random.default_rng(0))
+
+    shares = [seconds(bare_generator) / seconds(sample) for _ in range(9)]
+    benchmark.extra_info["share_of_bare_generator"] = float(np.median(shares))
+    benchmark.extra_info["rows_per_second"] = ROWS / seconds(sample)
+    found = benchmark.pedantic(sample, rounds=5)
+    assert found.events["aware_harm"].draws == ROWS
+
+
+def test_memory_of_a_million_draws(benchmark):
+    def peak():
+        command = [sys.executable, "-c", MILLION]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    mebibytes = benchmark.pedantic(peak, rounds=1)
+    benchmark.extra_info["peak_mebibytes"] = mebibytes
+    assert mebibytes < 500
