@@ -9,9 +9,8 @@ import tyro
 from tqdm import tqdm
 
 from figures.catalogue import FIGURES, chosen
-from figures.figure import SCALES, Setting
+from figures.figure import Setting
 from figures.render import render_all
-from theory import checks
 from theory.errors import InputError
 
 
@@ -43,21 +42,23 @@ def listing() -> str:
 
 
 def main(options: Options) -> int:
-    """Exit status: 0, 1 where a figure failed, 2 for bad options."""
+    """Exit status: 0, 1 where a figure failed, 2 for bad options, 130 when interrupted."""
     if options.list:
         print(listing())
         return 0
     try:
-        checks.one_of("scale", options.scale, SCALES)
         figures = chosen(options.only)
         setting = Setting(options.scale, options.seed, options.workers)
         matplotlib.use("Agg")
         progress = tqdm(figures, unit="figure", disable=None)
-        manifest = render_all(progress, setting, options.out, tqdm.write)
+        entries = render_all(progress, setting, options.out, tqdm.write)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    failed = [key for key, entry in manifest["figures"].items() if entry["status"] != "done"]
+    except KeyboardInterrupt:
+        print(f"interrupted: what is finished stays in {options.out.resolve()}", file=sys.stderr)
+        return 130
+    failed = [key for key, entry in entries.items() if entry["status"] != "done"]
     print(f"{len(figures) - len(failed)} figures in {options.out.resolve()}")
     if failed:
         print(f"failed: {', '.join(failed)} (see manifest.json)", file=sys.stderr)

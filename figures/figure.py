@@ -8,16 +8,26 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from theory import checks
+
 SCALES = ("toy", "tiny", "full")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a figure is computed: its scale, the seed, and worker processes."""
+    """How a figure is computed: its scale, the seed, and worker processes.
+
+    Raises `InputError` for an unknown scale, seed < 0 or workers < 1.
+    """
 
     scale: str = "toy"
     seed: int = 0
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        checks.one_of("scale", self.scale, SCALES)
+        checks.positive("seed", self.seed, zero_allowed=True)
+        checks.positive("workers", self.workers)
 
     def rng(self, key: str) -> np.random.Generator:
         """A stream of one figure's own: it does not depend on which others are drawn."""

@@ -1,6 +1,7 @@
-"""What produced a set of figures."""
+"""What produced the figures of a folder."""
 
 import json
+import os
 import platform
 import subprocess
 from datetime import UTC, datetime
@@ -8,6 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from theory.errors import InputError
 from theory.files import write_text
 
 PACKAGES = ("rlhf-risk", "numpy", "scipy", "pandas", "matplotlib", "joblib")
@@ -19,14 +21,31 @@ def provenance() -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "platform": platform.platform(),
+        "device": f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
         "packages": {name: _version(name) for name in PACKAGES},
         "commit": _commit(),
     }
 
 
-def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Entries of the figures that a folder holds already, by key; none without a manifest.
+
+    Raises `InputError` for a file that is not a manifest.
+    """
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["figures"])
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "out", "a folder without manifest.json, or with one of ours", f"{path} ({error!r})",
+            "move that file away, or choose another folder",
+        ) from None  # fmt: skip
+
+
+def write_manifest(path: Path, entries: dict[str, Any]) -> None:
     """Replace the manifest on disk."""
-    write_text(path, json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+    write_text(path, json.dumps({"figures": entries}, indent=2, sort_keys=True) + "\n")
 
 
 def _version(package: str) -> str | None:

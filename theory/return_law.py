@@ -92,12 +92,10 @@ class AwareReturn:
         return ReturnMoments(float(self.scale * cosine), float(self.scale**2 * squared))
 
     def large_n(self) -> ReturnMoments:
-        """Mean sqrt(eps) l^2/sqrt(m + l^2), variance eps l^2/(m + l^2): for many directions."""
-        size = self.dimension + self.length**2
-        return _from_mean_and_variance(
-            math.sqrt(self.eps) * self.length**2 / math.sqrt(size or 1.0),
-            self.eps * self.length**2 / (size or 1.0),
-        )
+        """Delta method for many directions; mean sqrt(eps) l^2/sqrt(m + l^2)."""
+        signal = np.full(max(self.dimension, 1), self.length / math.sqrt(self.dimension or 1))
+        ones = np.ones_like(signal)
+        return delta_method(self.eps, ones, ones, signal, ones)
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,13 +129,32 @@ class UnawareReturn:
         return ReturnMoments(float(math.sqrt(self.eps) * mean), float(self.eps * second))
 
     def large_n(self) -> ReturnMoments:
-        """Mean sqrt(eps) |y|^2/sqrt(|y|^2 + sum v), variance eps y'Vy/(|y|^2 + sum v)."""
-        squared = self.signal**2
-        size = float(squared.sum() + self.variances.sum()) or 1.0
-        return _from_mean_and_variance(
-            math.sqrt(self.eps) * float(squared.sum()) / math.sqrt(size),
-            self.eps * float(squared @ self.variances) / size,
-        )
+        """Delta method for many directions; mean sqrt(eps) |y|^2/sqrt(|y|^2 + sum v)."""
+        ones = np.ones_like(self.signal)
+        return delta_method(self.eps, ones, ones, self.signal, self.variances)
+
+
+def delta_method(
+    eps: float,
+    linear: Float[np.ndarray, "n"],
+    square: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, "n"],
+    variances: Float[np.ndarray, "n"],
+) -> ReturnMoments:
+    """W = sqrt(eps) N / sqrt(Q), N = sum linear r R and Q = sum square R^2, for many cells.
+
+    With a = E N and q = E Q: mean a / sqrt(q), variance a^2/q (Var N/a^2 + Var Q/(4 q^2)
+    - Cov(N, Q)/(a q)). Where r is small against the noise the first term alone is left.
+    """
+    squared = reward**2
+    a, q = float(linear @ squared), float(square @ (variances + squared))
+    if a == 0:
+        return ReturnMoments(0.0, 0.0)
+    var_n = float(linear**2 @ (squared * variances))
+    var_q = float(square**2 @ (2 * variances**2 + 4 * squared * variances))
+    cov = 2 * float((linear * square) @ (squared * variances))
+    spread = var_n / a**2 + var_q / (4 * q**2) - cov / (a * q)
+    return _from_mean_and_variance(math.sqrt(eps) * a / math.sqrt(q), eps * a**2 / q * spread)
 
 
 def aware_return(

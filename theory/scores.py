@@ -98,16 +98,16 @@ class Scores:
         """Covariance across the responses of a prompt, (*batch, n, n), NumPy.
 
         The known covariance where there is one. Otherwise `method` is 'sample' (rank <= k - 1,
-        singular when k <= n), 'diagonal', 'ledoit_wolf' (positive definite) or
+        singular when k <= n), 'diagonal', 'ledoit_wolf' (positive definite, k >= 3) or
         'diagonal_plus_low_rank' (`rank` leading factors, diagonal equal to `var`).
         """
         if self.known_covariance is not None:
             return to_numpy(self.known_covariance)
+        variance = to_numpy(self.var(ddof))
         if method != "diagonal":
-            self._require_several(ddof)
-        return estimate_covariance(
-            to_numpy(self.members), to_numpy(self.var(ddof)), method, ddof=ddof, rank=rank
-        )
+            self._require_several(ddof, "use method='diagonal', or pass known_covariance")
+        members = to_numpy(self.members)
+        return estimate_covariance(members, variance, method, ddof=ddof, rank=rank)
 
     def centred(self, log_reference: Float[Any, "*batch n"]) -> "Scores":
         """Subtract each member's mean under the reference: r_i(x, y) - E_{pi0}[r_i(x, .)]."""
@@ -175,13 +175,15 @@ class Scores:
             ),
         )
 
-    def _require_several(self, ddof: int) -> None:
+    def _require_several(
+        self, ddof: int, hint: str = "add members, or pass known_variance"
+    ) -> None:
         if self.k <= ddof:
             raise checks.InputError(
                 "members",
                 f"at least {ddof + 1} members for a variance with ddof={ddof}",
                 f"k = {self.k}",
-                "add members, or pass known_variance",
+                hint,
             )
 
     def _covariance_shape(self) -> tuple[int, ...]:

@@ -48,6 +48,7 @@ def shrink_variance(
     """
     if dof < 1:
         raise checks.InputError("dof", ">= 1", dof, "a variance needs at least two members")
+    checks.finite("variance", variance)
     checks.positive("variance", variance, zero_allowed=True)
     prior = fit_variance_prior(variance, dof) if prior is None else prior
     if np.isinf(prior.dof):

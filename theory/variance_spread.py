@@ -12,6 +12,7 @@ from scipy.special import ndtr
 
 from theory import checks
 from theory.errors import InputError
+from theory.return_law import delta_method
 
 
 class MatchedStep(NamedTuple):
@@ -49,18 +50,16 @@ def step_ratio(variances: Float[np.ndarray, "n"]) -> float:
 def matched_step(reward: Float[np.ndarray, "n"], variances: Float[np.ndarray, "n"]) -> MatchedStep:
     """Ratios of mean and sd of d2'r and d1'r for d2 ~ S^-1 R and d1 ~ R of equal length.
 
-    Large-n limit. At matched length the variance-aware rule earns more, but its return does not
-    vary less. Raises `InputError` for r = 0, where both returns are 0.
+    Large-n limit. For rewards that are small against the noise the variance-aware rule earns more
+    at matched length, and its return varies as much. Raises `InputError` for r = 0, where both
+    returns are 0.
     """
     checks.positive("variances", variances)
     checks.positive("|reward|", np.abs(reward).max())
-    squared = reward**2
-    aware_length = math.sqrt((1 / variances + squared / variances**2).sum())
-    unaware_length = math.sqrt((variances + squared).sum())
-    signal = (squared / variances).sum()
-    mean_ratio = signal / aware_length * unaware_length / squared.sum()
-    sd_ratio = math.sqrt(signal / (squared @ variances)) / aware_length * unaware_length
-    return MatchedStep(float(mean_ratio), float(sd_ratio))
+    ones, inverse = np.ones_like(variances), 1 / variances
+    unaware = delta_method(1.0, ones, ones, reward, variances)
+    aware = delta_method(1.0, inverse, inverse**2, reward, variances)
+    return MatchedStep(aware.mean / unaware.mean, aware.sd / unaware.sd)
 
 
 def plug_in_harm(

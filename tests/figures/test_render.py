@@ -1,0 +1,121 @@
+"""The contract of every figure: numbers, a data file, a drawing of that file alone."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import rcParams
+from matplotlib.figure import Figure as Canvas
+
+from figures.catalogue import FIGURES
+from figures.figure import Setting
+from figures.render import render, render_all
+from theory.errors import InputError
+
+EXACT = {"banerjee2024.fig2"}
+"""Figures without draws."""
+
+
+def quiet(line):
+    pass
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("key", FIGURES)
+def test_files_caption_and_manifest(key, tmp_path):
+    entry = render_all([FIGURES[key]], Setting(), tmp_path, quiet)[key]
+    assert entry["status"] == "done", entry
+    kinds = {name.removeprefix(f"{key}.") for name in entry["files"]}
+    assert kinds == {"csv", "png", "pdf", "txt"}
+    assert all((tmp_path / name).stat().st_size > 0 for name in entry["files"])
+    assert "draws" in entry["caption"]
+    assert (tmp_path / f"{key}.txt").read_text() == entry["caption"] + "\n"
+    stored = json.loads((tmp_path / "manifest.json").read_text())["figures"][key]
+    assert stored == entry
+    assert stored["setting"] == {"scale": "toy", "seed": 0, "workers": 1}
+    assert stored["provenance"]["packages"]["numpy"] == np.__version__
+    assert b"/Type3" not in (tmp_path / f"{key}.pdf").read_bytes()
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("key", FIGURES)
+def test_data_depend_on_the_seed_and_not_on_the_workers(key):
+    def data(**options):
+        return FIGURES[key].compute(Setting(**options)).to_csv(index=False)
+
+    once = data(seed=3, workers=1)
+    assert data(seed=3, workers=2) == once
+    assert (data(seed=4) == once) == (key in EXACT)
+
+
+@pytest.mark.usefixtures("small")
+def test_equal_data_give_equal_files(tmp_path):
+    def files(name):
+        folder = tmp_path / name
+        folder.mkdir()
+        entry = render(FIGURES["beyond.shrinkage"], Setting(), folder)
+        return [(folder / name).read_bytes() for name in entry["files"]]
+
+    assert files("once") == files("again")
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("key", FIGURES)
+def test_drawing_and_caption_need_the_stored_table_only(key, tmp_path):
+    figure = FIGURES[key]
+    path = tmp_path / "data.csv"
+    figure.compute(Setting()).to_csv(path, index=False)
+    canvas = Canvas(figsize=figure.size)
+    table = pd.read_csv(path)
+    figure.draw(table, canvas)
+    assert all(ax.get_xlabel() or ax.get_ylabel() or ax.get_title() for ax in canvas.axes)
+    assert len(figure.caption(table)) > 80
+    pd.testing.assert_frame_equal(table, pd.read_csv(path))
+
+
+@pytest.mark.usefixtures("small")
+def test_a_missing_scale_is_said_in_the_caption(tmp_path):
+    entry = render(FIGURES["banerjee2024.fig2"], Setting("full"), tmp_path)
+    assert entry["setting"]["scale"] == "toy"
+    assert "has no scale 'full'" in entry["caption"]
+
+
+@pytest.mark.usefixtures("small")
+def test_an_earlier_run_into_the_same_folder_stays_recorded(tmp_path):
+    first, second = FIGURES["beyond.shrinkage"], FIGURES["beyond.harm_bound"]
+    render_all([first], Setting(seed=1), tmp_path, quiet)
+    render_all([second], Setting(seed=2), tmp_path, quiet)
+    recorded = json.loads((tmp_path / "manifest.json").read_text())["figures"]
+    assert {key: entry["setting"]["seed"] for key, entry in recorded.items()} == {
+        first.key: 1,
+        second.key: 2,
+    }
+
+
+@pytest.mark.usefixtures("small")
+def test_finished_figures_survive_an_interruption(tmp_path):
+    def interrupt(setting):
+        raise KeyboardInterrupt
+
+    first = FIGURES["beyond.harm_bound"]
+    second = dataclasses.replace(FIGURES["beyond.shrinkage"], compute=interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        render_all([first, second], Setting(), tmp_path, quiet)
+    recorded = json.loads((tmp_path / "manifest.json").read_text())["figures"]
+    assert list(recorded) == [first.key]
+    assert (tmp_path / f"{first.key}.png").exists()
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_the_style_is_put_back(tmp_path):
+    before = rcParams.copy()
+    render(FIGURES["banerjee2024.fig2"], Setting(), tmp_path)
+    assert rcParams == before
+
+
+@pytest.mark.parametrize("options", [{"scale": "huge"}, {"seed": -1}, {"workers": 0}])
+def test_bad_settings(options):
+    with pytest.raises(InputError, match=next(iter(options))):
+        Setting(**options)
