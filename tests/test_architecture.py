@@ -1,17 +1,19 @@
 """The rules of the house: import order, optional packages, documentation, sizes."""
 
 import ast
-import importlib
-import inspect
 import pkgutil
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from theory.references import REFERENCES
+from theory.scores import Scores
+from theory.shrinkage import shrink_variance
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("theory", "bandits", "llm_bridge", "figures")
@@ -23,7 +25,8 @@ MAY_IMPORT = {
 }
 MODULE_LINES, FUNCTION_LINES = 270, 60
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
-CITATION = re.compile(r"\[([a-z]+\d{4})\b")
+BRACKET = re.compile(r"\[[^\[\]]*\]")
+KEY = re.compile(r"\b[a-z]+(?:19|20)\d{2}\b")
 
 
 def name_of(path: Path) -> str:
@@ -67,39 +70,42 @@ def test_importing_theory_brings_in_no_heavy_package():
     assert found.stdout.strip() == "[]"
 
 
-def public_objects():
-    for path in SOURCES:
-        name = name_of(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-        if name.endswith("__main__"):
-            continue
-        module = importlib.import_module(name)
-        yield name, module
-        for key, value in vars(module).items():
-            here = getattr(value, "__module__", None) == name
-            if key.startswith("_") or not here or not callable(value):
-                continue
-            if not inspect.isfunction(value) and not inspect.isclass(value):
-                continue
-            yield f"{name}.{key}", value
-            if inspect.isclass(value):
-                for method, function in vars(value).items():
-                    if inspect.isfunction(function) and not method.startswith("_"):
-                        yield f"{name}.{key}.{method}", function
+def public(node):
+    kinds = ast.FunctionDef | ast.ClassDef
+    return [
+        child for child in node.body if isinstance(child, kinds) and not child.name.startswith("_")
+    ]
 
 
-def test_every_public_name_is_documented():
-    bare = [name for name, value in public_objects() if not (value.__doc__ or "").strip()]
-    assert bare == []
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_every_public_name_is_documented(path):
+    module = ast.parse(path.read_text())
+    methods = [
+        method
+        for node in public(module)
+        if isinstance(node, ast.ClassDef)
+        for method in public(node)
+    ]
+    bare = [node for node in (module, *public(module), *methods) if not ast.get_docstring(node)]
+    assert [getattr(node, "name", "the module") for node in bare] == []
 
 
 def test_every_citation_has_a_reference():
     unknown = {
         (name_of(path), key)
         for path in SOURCES
-        for key in CITATION.findall(path.read_text())
+        for bracket in BRACKET.findall(path.read_text())
+        for key in KEY.findall(bracket)
         if key not in REFERENCES
     }
     assert unknown == set()
+
+
+def test_shape_annotations_are_checked_in_the_tests():
+    with pytest.raises(TypeCheckError, match="known_variance"):
+        Scores(np.zeros((3, 2)), known_variance=np.ones(4))
+    with pytest.raises(TypeCheckError, match="dof"):
+        shrink_variance(np.ones(3), "two")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -159,5 +159,5 @@ def test_factors_are_at_most_the_members_less_one(rank):
 
 
 def test_methods_come_with_the_nearest():
-    with pytest.raises(InputError, match="diagonal, .*did you mean 'ledoit_wolf'"):
+    with pytest.raises(InputError, match=r"diagonal, .*did you mean 'ledoit_wolf'"):
         Scores(normal(0, (5, 3))).covariance("ledoit_wolff")

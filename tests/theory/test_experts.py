@@ -94,7 +94,7 @@ def test_ddof_cancels(per):
     [(0.005, 1.0, 0.995), (0.005, 4.0, 0.980), (0.005, 200.0, 0.5), (0.05, 20.0, 0.5)],
 )
 def test_the_prefactor_hardly_moves(lam, ratio, factor):
-    """1 / (1 + lam s / E[s]): the claimed early stopping needs a variance 200 times the mean one."""
+    """1 / (1 + lam s / E[s]): early stopping needs a variance 200 times the mean one."""
     binding = Binding(mean_variance=np.array(2.0), prompt_variance=np.array([2.0 * ratio]))
     table = Scores(np.ones((1, MEMBERS)))
     assert round(float(ExpertMean(lam)(table, binding)[0]), 3) == factor
@@ -116,8 +116,8 @@ def test_a_variance_below_the_floor_counts_as_the_floor(part):
     binding = binding_of(table)
     floored = RelativeVariance()(table, binding)[1]
     np.testing.assert_allclose(floored, SIGMA_MIN**2 / binding.mean_variance.item(), rtol=ROUNDING)
-    assert (part(table, binding) != 0).all()
-    assert np.isfinite(part(table, Binding(np.array(0.0), np.zeros((3, 1))))).all()
+    assert (part()(table, binding) != 0).all()
+    assert np.isfinite(part()(table, Binding(np.array(0.0), np.zeros((3, 1))))).all()
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -173,7 +173,7 @@ def test_what_a_part_needs_it_asks_for(part):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: RelativeVariance("promt"), "`per` must be one of prompt, sample, got 'promt'; did"),
+        (lambda: RelativeVariance("promt"), "`per` must be one of prompt, sample, got 'promt'"),
         (lambda: ExpertMean(0.0), "`lam` must be > 0, got a minimum of 0"),
         (lambda: ExpertVariance(-1.0), "`lam` must be > 0, got a minimum of -1"),
         (lambda: ExpertMean(float("inf")), "`lam` must be finite, got inf"),

@@ -120,7 +120,7 @@ def test_the_optimum_does_not_depend_on_how_prompt_weights_are_scaled():
         (lambda: WorstMix(nominal=Mean()), "`over` must be 'all' when the nominal is not one member"
          ", got 'others'; pass over='all'"),
         (lambda: PolicyWorstMix(temperature=-1.0), "`temperature` must be >= 0"),
-        (lambda: WorstMix()(Scores(np.zeros((2, 1)))), "`members` must be at least 2 for over='oth"),
+        (lambda: WorstMix()(Scores(np.zeros((2, 1)))), "`members` must be at least 2 for"),
         (lambda: WorstMix(nominal=Member(4))(scores()), "`index` must be a member between 0 and 3"),
         (lambda: PolicyWorstMix()(scores(), Binding(member_weights=np.ones(4))),
          "`member_weights` must be broadcastable with `members` of shape (3, 5, 3), got (4,)"),

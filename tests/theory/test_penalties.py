@@ -123,7 +123,6 @@ def test_the_fisher_metric_is_twice_kl_to_second_order():
     quadratic = squared_norm(metric(Fisher(), scores(), REFERENCE), displacement, matrix=False)
     largest = np.abs(displacement / np.exp(REFERENCE)).max()
     np.testing.assert_allclose(quadratic / 2, divergence, rtol=largest)
-    assert abs(quadratic / divergence - 2).max() < largest
 
 
 def test_a_covariance_of_rank_k_less_one_is_no_metric():
@@ -133,7 +132,7 @@ def test_a_covariance_of_rank_k_less_one_is_no_metric():
 
 def test_the_fisher_metric_needs_mass_everywhere():
     with pytest.raises(InputError, match="`reference` must be > 0, got a minimum of 0"):
-        metric(Fisher(), scores(), np.log([0.5, 0.5, 1.0, 1.0, 1.0]) * [1, 1, np.inf, 1, 1])
+        metric(Fisher(), Scores(np.zeros((2, 2))), np.array([0.0, -np.inf]))
 
 
 @pytest.mark.parametrize(

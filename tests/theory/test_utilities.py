@@ -86,7 +86,7 @@ def test_a_strength_of_zero_is_the_mean():
 @settings(max_examples=40)
 @given(tables())
 def test_minimum_and_lower_bound(members):
-    """[zhang2024]'s bound against the minimum: mean - sqrt(k-1) s <= min <= mean - s / sqrt(k-1)."""
+    """mean - sqrt(k-1) std <= min <= mean - std / sqrt(k-1), equal for two members."""
     table, k = Scores(members), members.shape[-1]
     worst = Min()(table)
     assert (LCB(np.sqrt(k - 1), ddof=0)(table) <= worst + ROUNDING).all()
