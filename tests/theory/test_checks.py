@@ -70,7 +70,7 @@ def test_probabilities_must_sum_to_one(weights, excess):
 
 
 def test_probabilities_report_a_deficit_and_a_sign():
-    refused("off by -0.3", checks.probabilities, "pi", np.array([0.2, 0.5]))
+    refused("off by -0.3", checks.probabilities, "pi", np.array([[0.6, 0.5], [0.2, 0.5]]))
     refused("`pi` must be non-negative probabilities, got a minimum of -0.1",
             checks.probabilities, "pi", np.array([1.1, -0.1]))  # fmt: skip
     refused("`pi` must be finite", checks.probabilities, "pi", np.array([NAN, 1.0]))

@@ -1,0 +1,70 @@
+"""Small networks as tensors with leading population axes: one multiplication trains them all."""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from bandits.streams import draw
+
+Layers = list[torch.Tensor]
+"""Weights (*population, inputs, outputs) and biases (*population, 1, outputs), alternating."""
+
+
+def init_layers(
+    seeds: Sequence[int],
+    purpose: str,
+    sizes: Sequence[int],
+    *,
+    members: int = 1,
+    dtype: torch.dtype = torch.float32,
+    device: str = "cpu",
+) -> Layers:
+    """Weights and biases uniform on +-1/sqrt(inputs), population (seeds, members).
+
+    Each member of each seed has numbers of its own, which do not depend on how many members or
+    seeds there are.
+    """
+    layers: Layers = []
+    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+        for rows in (inputs, 1):
+            each = [
+                draw(
+                    seeds,
+                    f"{purpose} {member} layer {index} {rows}",
+                    partial(_uniform, bound=inputs**-0.5, shape=(rows, outputs)),
+                    dtype=dtype,
+                    device=device,
+                )
+                for member in range(members)
+            ]
+            layers.append(torch.stack(each, dim=1).requires_grad_())
+    return layers
+
+
+def forward(
+    layers: Layers, inputs: Float[torch.Tensor, "..."]
+) -> Float[torch.Tensor, "*population rows outputs"]:
+    """A tanh network applied to (rows, inputs), or to (*population, rows, inputs)."""
+    hidden = inputs
+    for index in range(0, len(layers), 2):
+        hidden = hidden @ layers[index] + layers[index + 1]
+        if index + 2 < len(layers):
+            hidden = torch.tanh(hidden)
+    return hidden
+
+
+def parameter_count(sizes: Sequence[int]) -> int:
+    """Weights and biases of one network.
+
+    >>> parameter_count((8, 32, 32, 8))
+    1608
+    """
+    return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
+
+
+def _uniform(rng: np.random.Generator, *, bound: float, shape: tuple[int, int]) -> np.ndarray:
+    return rng.uniform(-bound, bound, shape)

@@ -1,0 +1,98 @@
+"""The rows of an experiment, on disk as they come: nothing that was finished is ever lost.
+
+A folder holds `manifest.json` and one CSV a cell (an objective and a chunk of seeds). A cell that
+was interrupted leaves a `.part` file, which `Records.rows(partial=True)` still reads; it is
+computed again on resumption, to the same numbers, since every seed has streams of its own.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from theory.errors import InputError
+from theory.files import output_folder, write_text
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Records:
+    """Rows of one experiment in a folder.
+
+    >>> import tempfile
+    >>> records = Records.create(Path(tempfile.mkdtemp()) / "run", {"world": "grid"})
+    >>> records.write("mean.0-3", [pd.DataFrame({"seed": [0], "gold": [0.5]})])
+    >>> records.rows().gold.tolist(), records.finished()
+    ([0.5], {'mean.0-3'})
+    """
+
+    folder: Path
+
+    @classmethod
+    def create(cls, folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> "Records":
+        """Start a folder, or take up one of the same configuration with `resume`.
+
+        Raises `InputError` for a folder that holds other records, or cannot be written to.
+        """
+        output_folder(folder)
+        manifest = folder / MANIFEST
+        wanted = json.loads(json.dumps(dict(config)))
+        if manifest.exists():
+            found = json.loads(manifest.read_text())["config"]
+            if not resume:
+                raise InputError(
+                    "out", "an empty folder, or the same run with resume", str(folder),
+                    "choose another folder, or resume",
+                )  # fmt: skip
+            if found != wanted:
+                changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+                raise InputError(
+                    "resume", "the configuration that the folder was started with",
+                    f"other values of {', '.join(changed)}", "choose another folder",
+                )  # fmt: skip
+        else:
+            write_text(manifest, json.dumps({"config": wanted}, indent=2) + "\n")
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: Path) -> "Records":
+        """Records written earlier. Raises `InputError` where there are none."""
+        if not (folder / MANIFEST).is_file():
+            raise InputError("folder", f"records (with {MANIFEST})", str(folder))
+        return cls(folder)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What produced the rows."""
+        return dict(json.loads((self.folder / MANIFEST).read_text())["config"])
+
+    def write(self, cell: str, rows: Iterable[pd.DataFrame]) -> None:
+        """Append the frames of one cell as they come; the file gets its name when all are there."""
+        partial = self.folder / f"{cell}.csv.part"
+        with partial.open("w", encoding="utf-8") as file:
+            for index, frame in enumerate(rows):
+                frame.assign(cell=cell).to_csv(file, index=False, header=index == 0)
+                file.flush()
+        partial.replace(partial.with_suffix(""))
+
+    def finished(self) -> set[str]:
+        """Names of the cells that are complete."""
+        return {path.name.removesuffix(".csv") for path in self.folder.glob("*.csv")}
+
+    def rows(self, *, partial: bool = False) -> pd.DataFrame:
+        """All rows, of finished cells only unless `partial`; empty where there are none."""
+        paths = sorted(self.folder.glob("*.csv"))
+        if partial:
+            paths += sorted(self.folder.glob("*.csv.part"))
+        frames = [pd.read_csv(path) for path in paths if path.stat().st_size]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def concatenate(records: Iterable[Records]) -> pd.DataFrame:
+    """Rows of several experiments, each with the name of its folder in `experiment`."""
+    frames = [r.rows().assign(experiment=r.folder.name) for r in records]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
