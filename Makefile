@@ -32,12 +32,12 @@ clean:
 	rm -rf $(VENV) out
 
 $(VENV)/.figures: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV) ..."
-	$(PIP) -e '.[figures]'
+	@echo "Installing into $(VENV) (PyTorch among it) ..."
+	$(PIP) -e '.[figures,torch]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.figures
-	@echo "Installing what the tests need (PyTorch among it) ..."
+	@echo "Installing what the tests need ..."
 	$(PIP) -e '.[all,test]'
 	@touch $@
 

@@ -77,6 +77,12 @@ class Grid:
         chosen = self.gold.argmax(-1)
         return train_reward_models(layers, chosen, self.rejected(seeds), self.rewards)
 
+    def prepare(self, seeds: Sequence[int]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
+        """Initial policy, ln of the reference that it is, and scores centred under it."""
+        policy = MlpPolicy.initial(self, seeds)
+        log_reference = policy.log_probabilities().detach()
+        return policy, log_reference, self.scores(seeds).centred(log_reference)
+
     def train(
         self,
         objective: Objective,
@@ -87,9 +93,7 @@ class Grid:
         evaluate_every: int,
     ) -> Iterator[pd.DataFrame]:
         """Reward models, then a policy, for all seeds at once; see `theory.experiment.World`."""
-        policy = MlpPolicy.initial(self, seeds)
-        log_reference = policy.log_probabilities().detach()
-        scores = self.scores(seeds).centred(log_reference)
+        policy, log_reference, scores = self.prepare(seeds)
         judge = partial(
             evaluate, seeds=seeds, gold=self.gold, scores=scores, log_reference=log_reference
         )

@@ -14,7 +14,10 @@ from bandits.networks import Layers, forward, init_layers
 class Policy(Protocol):
     """Anything with parameters and log-probabilities (seeds, prompts, responses)."""
 
-    parameters: Layers
+    @property
+    def parameters(self) -> Layers:
+        """What an optimiser moves."""
+        ...
 
     def log_probabilities(self) -> Float[torch.Tensor, "seeds prompts responses"]:
         """ln pi of every response, differentiable."""

@@ -3,6 +3,7 @@
 from figures.banerjee2024 import return_histograms, three_arms
 from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
 from figures.figure import Figure
+from figures.rewardrobust2024 import heat_maps, matched_kl
 from theory import checks
 
 FIGURES: dict[str, Figure] = {
@@ -14,6 +15,8 @@ FIGURES: dict[str, Figure] = {
         simplex_counterexample.FIGURE,
         matched_step.FIGURE,
         shrinkage.FIGURE,
+        heat_maps.FIGURE,
+        matched_kl.FIGURE,
     )
 }
 

@@ -4,6 +4,7 @@ import pytest
 
 from figures.banerjee2024 import return_readings
 from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
+from figures.rewardrobust2024 import heat_maps, matched_kl
 
 SMALL = {
     (return_readings, "DRAWS"): {"toy": 4000},
@@ -13,6 +14,9 @@ SMALL = {
     (matched_step, "DRAWS"): {"toy": (2, 500)},
     (matched_step, "CURVE_POINTS"): 2,
     (shrinkage, "REPEATS"): {"toy": 3},
+    (heat_maps, "SEEDS"): {"toy": 4},
+    (heat_maps, "STEPS"): 4,
+    (matched_kl, "SEEDS"): {"toy": 3},
 }
 
 

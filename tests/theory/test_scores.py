@@ -9,10 +9,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from tests.theory.draws import as_torch, log_distribution, scores, tables
+from tests.theory.draws import MEMBERS, as_torch, log_distribution, scores, tables
 from tests.tolerance import EXACT, FLOAT32, ROUNDING
 from theory.errors import InputError
 from theory.scores import Scores
+from theory.shrinkage import shrink_variance
 
 REFERENCE = log_distribution()
 
@@ -155,6 +156,9 @@ def test_shrinking_pulls_variances_together_once():
     shrunk = table.shrunk()
     assert np.var(np.log(shrunk.var())) < np.var(np.log(table.var()))
     np.testing.assert_array_equal(shrunk.members, table.members)
+    np.testing.assert_array_equal(shrunk.var(), shrink_variance(table.var(), MEMBERS - 1))
+    raw = table.shrunk(ddof=0)
+    np.testing.assert_array_equal(raw.var(), shrink_variance(table.var(0), MEMBERS))
     np.testing.assert_array_equal(shrunk.shrunk().var(), shrunk.var())
     np.testing.assert_array_equal(shrunk.covariance("diagonal")[0], np.diag(shrunk.var()[0]))
 
@@ -165,6 +169,7 @@ def test_shrinking_keeps_the_kind_of_array(dtype):
     shrunk = table.shrunk()
     assert shrunk.var().dtype == dtype
     np.testing.assert_allclose(shrunk.var().numpy(), scores().shrunk().var(), rtol=FLOAT32)
+    assert as_torch(scores(), dtype=torch.bfloat16).shrunk().var().dtype == torch.bfloat16
 
 
 def test_copies():
