@@ -159,7 +159,7 @@ def mix_optimum(problem: Problem) -> Optimum:
         return _spent(problem, strength, at)
     price = problem.metric.reshape(-1)[0]
     if problem.is_divergence and (problem.metric == price).all():  # the penalty is the plain KL
-        return _spent(problem, Budget(strength.kl * price), at)
+        return _spent(problem, Budget(float(strength.kl * price)), at)
     return _matched(problem, strength.kl, at)
 
 

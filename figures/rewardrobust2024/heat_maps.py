@@ -12,10 +12,10 @@ from theory.presets import ensemble_mean, reward_robust, vanilla
 SEEDS = {"toy": 128, "tiny": 512}
 STEPS, BETA, LAM = 60, 0.15, 0.4
 PANELS = {
-    "gold": "true reward",
-    "scores": "one reward model",
-    "vanilla": "actor, one reward model",
-    "robust": f"actor, robust mix (λ = {LAM:g})",
+    "gold": ("true reward", "reward"),
+    "scores": ("one reward model", "score"),
+    "vanilla": ("actor, one reward model", "probability"),
+    "robust": (f"actor, robust mix (λ = {LAM:g})", "probability"),
 }
 ACTORS = {
     "vanilla": vanilla(BETA),
@@ -63,7 +63,7 @@ def compute(setting: Setting) -> pd.DataFrame:
 def draw(table: pd.DataFrame, canvas: Canvas) -> None:
     """Four heat maps, each on its own scale of values."""
     axes = canvas.subplots(1, len(PANELS))
-    for ax, (panel, title) in zip(axes, PANELS.items(), strict=True):
+    for ax, (panel, (title, unit)) in zip(axes, PANELS.items(), strict=True):
         cells = table[table.panel == panel].pivot(
             index="prompt", columns="response", values="value"
         )
@@ -73,7 +73,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> None:
         ax.set_xticks(range(0, 8, 2))
         ax.set_yticks(range(0, 8, 2))
         ax.grid(visible=False)
-        canvas.colorbar(image, ax=ax, location="bottom", shrink=0.9)
+        canvas.colorbar(image, ax=ax, location="bottom", shrink=0.9, label=unit)
     axes[0].set_ylabel("prompt")
 
 
