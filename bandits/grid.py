@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -72,10 +72,7 @@ class Grid:
 
     def scores(self, seeds: Sequence[int]) -> Scores:
         """Members (seeds, prompts, responses, k) of trained reward models, uncentred."""
-        sizes = (self.prompts, self.hidden, self.hidden, self.responses)
-        layers = init_layers(seeds, "reward", sizes, members=self.members, device=self.device)
-        chosen = self.gold.argmax(-1)
-        return train_reward_models(layers, chosen, self.rejected(seeds), self.rewards)
+        return _trained(self, tuple(seeds))
 
     def prepare(self, seeds: Sequence[int]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
         """Initial policy, ln of the reference that it is, and scores centred under it."""
@@ -107,3 +104,12 @@ class Grid:
         ranks = rng.random((self.prompts, self.responses))
         ranks[np.arange(self.prompts), best] = np.inf
         return ranks.argsort(-1)[:, : self.pairs]
+
+
+@lru_cache(maxsize=4)
+def _trained(world: Grid, seeds: tuple[int, ...]) -> Scores:
+    """Reward models do not depend on the objective: trained once for all of them."""
+    sizes = (world.prompts, world.hidden, world.hidden, world.responses)
+    layers = init_layers(seeds, "reward", sizes, members=world.members, device=world.device)
+    chosen = world.gold.argmax(-1)
+    return train_reward_models(layers, chosen, world.rejected(seeds), world.rewards)

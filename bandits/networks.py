@@ -28,20 +28,18 @@ def init_layers(
     Each member of each seed has numbers of its own, which do not depend on how many members or
     seeds there are.
     """
-    layers: Layers = []
-    for index, (inputs, outputs) in enumerate(pairwise(sizes)):
+    total = parameter_count(sizes)
+    each = [
+        draw(seeds, f"{purpose} {member}", partial(_uniform, count=total), dtype=dtype,
+             device=device)
+        for member in range(members)
+    ]  # fmt: skip
+    numbers, layers, start = torch.stack(each, dim=1), [], 0
+    for inputs, outputs in pairwise(sizes):
         for rows in (inputs, 1):
-            each = [
-                draw(
-                    seeds,
-                    f"{purpose} {member} layer {index} {rows}",
-                    partial(_uniform, bound=inputs**-0.5, shape=(rows, outputs)),
-                    dtype=dtype,
-                    device=device,
-                )
-                for member in range(members)
-            ]
-            layers.append(torch.stack(each, dim=1).requires_grad_())
+            part = numbers[..., start : start + rows * outputs] * inputs**-0.5
+            layers.append(part.unflatten(-1, (rows, outputs)).contiguous().requires_grad_())
+            start += rows * outputs
     return layers
 
 
@@ -66,5 +64,5 @@ def parameter_count(sizes: Sequence[int]) -> int:
     return sum((inputs + 1) * outputs for inputs, outputs in pairwise(sizes))
 
 
-def _uniform(rng: np.random.Generator, *, bound: float, shape: tuple[int, int]) -> np.ndarray:
-    return rng.uniform(-bound, bound, shape)
+def _uniform(rng: np.random.Generator, *, count: int) -> np.ndarray:
+    return rng.uniform(-1.0, 1.0, count)

@@ -81,7 +81,7 @@ class Gradient:
     ) -> Iterator[Evaluation]:
         """Evaluations every `evaluate_every` steps, and at the end."""
         bound = bind(objective, scores, log_reference)
-        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate)
+        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
         for step in range(steps):
             now = _at_step(bound, self.annealed, step, steps)
             loss = -value(now, policy.log_probabilities(), log_reference, scores).mean(-1).sum()
@@ -130,7 +130,7 @@ class PPO:
     ) -> Iterator[Evaluation]:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
         bound = bind(objective, scores, log_reference)
-        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate)
+        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
         prompts = log_reference.shape[-2]
         critic = torch.zeros_like(log_reference[..., 0])
         noise = draw(

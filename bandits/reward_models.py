@@ -36,7 +36,7 @@ def train_reward_models(
     prompts = torch.eye(len(chosen), device=layers[0].device, dtype=layers[0].dtype)
     best = chosen[:, None].expand(rejected.shape[0], 1, len(chosen), 1)
     worse = rejected[:, None]
-    optimiser = torch.optim.Adam(layers, lr=training.learning_rate)
+    optimiser = torch.optim.Adam(layers, lr=training.learning_rate, fused=True)
     members = layers[0].shape[1]
     for _ in range(training.steps):
         scores = forward(layers, prompts)

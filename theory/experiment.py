@@ -13,7 +13,7 @@ from theory.errors import InputError
 from theory.objective import Objective
 from theory.records import Records
 
-CHUNK = 64
+CHUNK = 256
 """Seeds that are trained together by default; memory grows with it, results do not depend on it."""
 
 
