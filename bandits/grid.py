@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from bandits.evaluate import evaluate
 from bandits.networks import init_layers
 from bandits.policies import MlpPolicy
 from bandits.reward_models import RewardTraining, train_reward_models
 from bandits.streams import stream
+from bandits.training import train_population
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
@@ -90,14 +90,7 @@ class Grid:
         evaluate_every: int,
     ) -> Iterator[pd.DataFrame]:
         """Reward models, then a policy, for all seeds at once; see `theory.experiment.World`."""
-        policy, log_reference, scores = self.prepare(seeds)
-        judge = partial(
-            evaluate, seeds=seeds, gold=self.gold, scores=scores, log_reference=log_reference
-        )
-        for step, log_policy, bound in optimiser.optimise(
-            objective, scores, log_reference, policy, seeds, steps, evaluate_every
-        ):
-            yield judge(log_policy, bound=bound, step=step)
+        return train_population(self, objective, optimiser, seeds, steps, evaluate_every)
 
     def _others(self, rng: np.random.Generator) -> np.ndarray:
         best = np.arange(self.prompts) % self.responses

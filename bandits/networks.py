@@ -44,14 +44,16 @@ def init_layers(
 
 
 def forward(
-    layers: Layers, inputs: Float[torch.Tensor, "..."]
+    layers: Layers, inputs: Float[torch.Tensor, "..."] | None = None
 ) -> Float[torch.Tensor, "*population rows outputs"]:
-    """A tanh network applied to (rows, inputs), or to (*population, rows, inputs)."""
-    hidden = inputs
-    for index in range(0, len(layers), 2):
-        hidden = hidden @ layers[index] + layers[index + 1]
-        if index + 2 < len(layers):
-            hidden = torch.tanh(hidden)
+    """A tanh network applied to (rows, inputs), or to (*population, rows, inputs).
+
+    Without `inputs` it is applied to every one-hot input, whose products with the first weights
+    are those weights.
+    """
+    hidden = (layers[0] if inputs is None else inputs @ layers[0]) + layers[1]
+    for index in range(2, len(layers), 2):
+        hidden = torch.tanh(hidden) @ layers[index] + layers[index + 1]
     return hidden
 
 

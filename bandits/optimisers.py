@@ -135,12 +135,13 @@ class PPO:
         critic = torch.zeros_like(log_reference[..., 0])
         noise = draw(
             seeds, "rollouts", lambda rng: rng.random((steps, prompts, self.samples)),
-            device=str(log_reference.device),
+            dtype=log_reference.dtype, device=str(log_reference.device),
         )  # fmt: skip
         for step in range(steps):
             now = _at_step(bound, self.annealed, step, steps)
+            current = policy.log_probabilities()
             with torch.no_grad():
-                before = policy.log_probabilities()
+                before = current.detach()
                 counts = _counts(before, noise[:, step])
                 reward = sample_reward(now, before - log_reference, scores)
                 advantage = reward - critic[..., None]
@@ -149,7 +150,7 @@ class PPO:
                 weights = counts / self.samples
                 if self.whiten:
                     advantage = _whitened(advantage, weights)
-            self._improve(adam, policy, before, advantage, weights)
+            self._improve(adam, policy, current, advantage, weights)
             if _due(step, steps, evaluate_every):
                 yield step + 1, policy.log_probabilities().detach(), bound
 
@@ -157,13 +158,15 @@ class PPO:
         self,
         adam: torch.optim.Adam,
         policy: Policy,
-        before: torch.Tensor,
+        current: torch.Tensor,
         advantage: torch.Tensor,
         weights: torch.Tensor,
     ) -> None:
         """The epochs of one iteration; the loss of a seed is its own."""
-        for _ in range(self.epochs):
-            ratio = (policy.log_probabilities() - before).exp()
+        before = current.detach()
+        for epoch in range(self.epochs):
+            log_policy = policy.log_probabilities() if epoch else current
+            ratio = (log_policy - before).exp()
             trusted = ratio.clamp(1 - self.clip, 1 + self.clip)
             surrogate = torch.minimum(ratio * advantage, trusted * advantage)
             loss = -(weights * surrogate).sum(-1).mean(-1).sum()

@@ -38,8 +38,7 @@ class MlpPolicy:
 
     def log_probabilities(self) -> Float[torch.Tensor, "seeds prompts responses"]:
         """ln pi of every response."""
-        inputs = torch.eye(self.parameters[0].shape[-2], device=self.parameters[0].device)
-        return torch.log_softmax(forward(self.parameters, inputs)[:, 0], -1)
+        return torch.log_softmax(forward(self.parameters)[:, 0], -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,13 +33,12 @@ def train_reward_models(
     The networks map a one-hot prompt to the scores of all its responses. Returns detached members
     (seeds, prompts, responses, k). Members do not interact: the loss is their sum.
     """
-    prompts = torch.eye(len(chosen), device=layers[0].device, dtype=layers[0].dtype)
     best = chosen[:, None].expand(rejected.shape[0], 1, len(chosen), 1)
     worse = rejected[:, None]
     optimiser = torch.optim.Adam(layers, lr=training.learning_rate, fused=True)
     members = layers[0].shape[1]
     for _ in range(training.steps):
-        scores = forward(layers, prompts)
+        scores = forward(layers)
         won = torch.gather(scores, -1, best.expand(-1, members, -1, -1))
         lost = torch.gather(scores, -1, worse.expand(-1, members, -1, -1))
         loss = -torch.nn.functional.logsigmoid(won - lost).mean((-1, -2)).sum()
@@ -47,4 +46,4 @@ def train_reward_models(
         loss.backward()
         optimiser.step()
     with torch.no_grad():
-        return Scores(forward(layers, prompts).movedim(1, -1).contiguous())
+        return Scores(forward(layers).movedim(1, -1).contiguous())
