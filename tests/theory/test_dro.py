@@ -180,8 +180,9 @@ def test_a_ball_that_just_holds_the_tied_worst_members(k, dtype):
     """rho = k / j - 1 lets q rest on j members: rounding must not make every support infeasible."""
     tolerance = EXACT if dtype is np.float64 else FLOAT32
     for tied in range(1, k):
-        members = np.r_[np.zeros(tied), np.linspace(1, 2, k - tied)].astype(dtype)
-        assert abs(of(ChiSquareBall(k / tied - 1), members)) < tolerance
+        for top in (0.7, 1.0, 3.3, 1000.0):
+            members = np.r_[np.zeros(tied), np.full(k - tied, top)].astype(dtype)
+            assert abs(of(ChiSquareBall(k / tied - 1), members)) < tolerance * k * top
 
 
 @pytest.mark.parametrize(

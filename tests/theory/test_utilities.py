@@ -24,8 +24,8 @@ from theory.utilities import LCB, UWO, Max, Mean, Member, Min, MinStdHead
 EVERY = [
     Member(1), Mean(), Min(), Max(), LCB(0.7), LCB(1.5, ddof=0), UWO(0.4), UWO(0.4, ddof=0),
     MinStdHead(), Entropic(0.5), ChiSquarePenalty(0.3), ChiSquarePenalty(5.0), ChiSquareBall(0.3),
-    ChiSquareBall(2.0), WorstMix(0.4), WorstMix(0.4, Mean(), "all"), WorstMix(0.0, over="all"),
-    WorstMix(0.3, MinStdHead(), "all"), PolicyWorstMix(0.4),
+    ChiSquareBall(2.0), WorstMix(0.0), WorstMix(0.4), WorstMix(0.4, Mean(), "all"),
+    WorstMix(0.0, over="all"), WorstMix(0.3, MinStdHead(), "all"), PolicyWorstMix(0.4),
     PolicyWorstMix(0.0, over="all", temperature=1.0), PolicyWorstMix(0.4, Mean(), "all"),
     ExpertMean(0.5), ExpertMean(0.5, per="sample"),
 ]  # fmt: skip
