@@ -9,13 +9,19 @@ import tyro
 from tqdm import tqdm
 
 from bandits.grid import Grid
-from bandits.optimisers import PPO, Exact, Gradient
+from bandits.optimisers import PPO, REINFORCE, BestOfN, Exact, Gradient
 from theory import checks
 from theory.errors import InputError
 from theory.experiment import CHUNK, run
 from theory.presets import PRESETS
 
-OPTIMISERS = {"ppo": PPO(), "gradient": Gradient(), "exact": Exact()}
+OPTIMISERS = {
+    "ppo": PPO(),
+    "reinforce": REINFORCE,
+    "gradient": Gradient(),
+    "exact": Exact(),
+    "best_of_n": BestOfN(),
+}
 METRICS = ["gold", "proxy", "kl", "accuracy", "full", "optimal"]
 
 
@@ -26,7 +32,7 @@ class Experiment:
     objective: tuple[str, ...] = ("vanilla", "ensemble_mean", "reward_robust")
     """Presets of theory.presets."""
     optimiser: str = "ppo"
-    """ppo, gradient or exact."""
+    """ppo, reinforce, gradient, exact or best_of_n."""
     beta: float = 0.15
     """Final strength of the penalty."""
     seeds: int = 64

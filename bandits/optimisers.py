@@ -1,4 +1,4 @@
-"""From an objective to policies: the exact optimum, its exact gradient, and PPO."""
+"""From an objective to policies: exactly, by best-of-n, by the exact gradient, and by PPO."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +9,8 @@ from jaxtyping import Float
 from bandits.policies import Policy
 from bandits.streams import draw
 from theory import checks
+from theory.arrays import like, to_numpy
+from theory.best_of_n import best_of_n_law
 from theory.objective import Bound, Objective, sample_reward, value
 from theory.optimum import bind, solve
 from theory.penalties import Penalty
@@ -63,6 +65,36 @@ class Exact:
 
 
 @dataclass(frozen=True)
+class BestOfN:
+    """The best of n responses of the reference by the objective's utility, in law.
+
+    Its strength is n: the penalty of the objective plays no role. [beirami2024], with ties.
+    """
+
+    n: int = 16
+
+    def __post_init__(self) -> None:
+        checks.positive("n", self.n)
+
+    def optimise(
+        self,
+        objective: Objective,
+        scores: Scores,
+        log_reference: Float[torch.Tensor, "seeds prompts responses"],
+        policy: Policy,
+        seeds: Sequence[int],
+        steps: int,
+        evaluate_every: int,
+    ) -> Iterator[Evaluation]:
+        """The law, as the one evaluation of step `steps`."""
+        bound = bind(objective, scores, log_reference)
+        utility = to_numpy(bound.objective.utility(scores, bound.binding)).astype(float)
+        reference = to_numpy(torch.log_softmax(log_reference.double(), -1))
+        law = best_of_n_law(utility, reference, self.n)
+        yield steps, like(log_reference, law.log_policy), bound
+
+
+@dataclass(frozen=True)
 class Gradient:
     """Adam on the exact `value`, averaged over prompts."""
 
@@ -104,6 +136,7 @@ class PPO:
     whiten:        divide advantages by their standard deviation.
 
     Rewards depend on the cell alone, so the clipped loss needs only how often each cell was drawn.
+    With one epoch the ratio is 1 and nothing is clipped: REINFORCE with a baseline (`REINFORCE`).
     """
 
     samples: int = 16
@@ -173,6 +206,10 @@ class PPO:
             adam.zero_grad()
             loss.backward()
             adam.step()
+
+
+REINFORCE = PPO(epochs=1)
+"""One policy-gradient step an iteration, with the critic as baseline."""
 
 
 def _at_step(bound: Bound, annealed: Annealed | None, step: int, steps: int) -> Bound:

@@ -10,11 +10,12 @@ import torch
 from bandits.__main__ import Experiment, main
 from bandits.grid import Grid
 from bandits.networks import forward, init_layers
-from bandits.optimisers import PPO, Annealed, Exact, Gradient
+from bandits.optimisers import PPO, REINFORCE, Annealed, BestOfN, Exact, Gradient
 from bandits.policies import MlpPolicy, TabularPolicy
-from tests.tolerance import FLOAT32
+from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
+from theory.intervals import clopper_pearson
 from theory.optimum import solve
 from theory.presets import (
     best_case,
@@ -84,6 +85,30 @@ def test_exact_gradient_reaches_the_exact_optimum(objective):
     assert float((reached - optimum).abs().sum(-1).max()) / 2 < 0.01
 
 
+def test_best_of_n_is_what_sampling_and_choosing_gives():
+    seeds, n, draws = [0], 4, 20_000
+    _, policy, log_reference, scores = grid_problem(seeds)
+    law = last(BestOfN(n).optimise(ensemble_mean(), scores, log_reference, policy, seeds, 1, 1))
+    rng = np.random.default_rng(0)
+    utility = scores.mean()[0, 0].numpy()
+    reference = log_reference[0, 0].double().exp().numpy()
+    drawn = rng.choice(8, (draws, n), p=reference / reference.sum())
+    kept = drawn[np.arange(draws), utility[drawn].argmax(1)]
+    for response, probability in enumerate(law[0, 0].exp().tolist()):
+        limits = clopper_pearson(int((kept == response).sum()), draws, ALPHA)
+        assert probability in limits
+
+
+def test_reinforce_climbs_towards_the_optimum():
+    seeds, objective = list(range(8)), ensemble_mean(1.0)
+    _, _, log_reference, scores = grid_problem(seeds)
+    policy = TabularPolicy.at(log_reference)
+    optimiser = replace(REINFORCE, samples=128, annealed=None, learning_rate=0.05)
+    reached = last(optimiser.optimise(objective, scores, log_reference, policy, seeds, 150, 150))
+    optimum = solve(objective, log_reference, scores).policy
+    assert float((reached.exp() - optimum).abs().sum(-1).mean()) / 2 < 0.05
+
+
 def test_ppo_stops_at_the_bregman_optimum():
     """Detached rewards ascend the Bregman form, not the weighted KL of the same coefficient."""
     objective, seeds = variance_aware_ppo(1.0), list(range(16))
@@ -100,7 +125,7 @@ def test_ppo_stops_at_the_bregman_optimum():
     assert distance("kl") > 2 * distance("bregman")
 
 
-@pytest.mark.parametrize("optimiser", [PPO(samples=8), Gradient(), Exact()])
+@pytest.mark.parametrize("optimiser", [PPO(samples=8), REINFORCE, Gradient(), Exact(), BestOfN(4)])
 def test_a_seed_does_not_depend_on_those_beside_it(optimiser):
     def frame(seeds):
         frames = Grid().train(lcb(0.3), optimiser, seeds, steps=8, evaluate_every=8)
@@ -190,3 +215,5 @@ def test_bad_worlds(wrong):
 def test_bad_optimisers(wrong):
     with pytest.raises(InputError):
         PPO(**wrong)
+    with pytest.raises(InputError):
+        BestOfN(0)
