@@ -3,7 +3,7 @@
 from figures.banerjee2024 import return_histograms, three_arms
 from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
 from figures.figure import Figure
-from figures.rewardrobust2024 import heat_maps, matched_kl
+from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
 from theory import checks
 
 FIGURES: dict[str, Figure] = {
@@ -16,6 +16,7 @@ FIGURES: dict[str, Figure] = {
         matched_step.FIGURE,
         shrinkage.FIGURE,
         heat_maps.FIGURE,
+        trade_off.FIGURE,
         matched_kl.FIGURE,
     )
 }

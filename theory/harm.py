@@ -15,7 +15,8 @@ from jaxtyping import Float
 from scipy.special import ndtr
 
 from theory import checks
-from theory.solvers.ellipsoid import Equalities, steepest
+from theory.errors import InputError
+from theory.solvers.ellipsoid import ROUNDING, Equalities, steepest
 
 
 def harm_probability(
@@ -35,8 +36,11 @@ def harm_probability(
     checks.finite("rule", rule)
     checks.finite("reward", reward)
     _check_semidefinite(covariance)
-    weights = rule * reward if rule.ndim == 1 else rule.T @ reward
-    return _below_zero(weights, reward, covariance)
+    if rule.ndim == 1:
+        return _below_zero(rule * reward, reward, covariance)
+    weights = rule.T @ reward
+    rounding = ROUNDING * (np.abs(rule.T) @ np.abs(reward))
+    return _below_zero(np.where(np.abs(weights) <= rounding, 0.0, weights), reward, covariance)
 
 
 def harm_probability_unaware(
@@ -93,13 +97,14 @@ def kantorovich_bound(condition_number: float) -> float:
     """Least possible z1/z2 = 2 sqrt(kappa) / (1 + kappa), where P_i = Phi(-z_i).
 
     The most that knowing S can gain when its eigenvalues span a factor kappa, with or without
-    equalities. Attained by r with equal parts in the two extreme eigenvectors (in the metric of
-    S^-1/2 r). Raises `InputError` for kappa < 1.
+    equalities. Attained by r with equal parts in the two extreme eigenvectors. Raises `InputError`
+    unless 1 <= kappa < inf.
 
     >>> round(kantorovich_bound(100 / 3), 3)
     0.336
     """
-    checks.positive("condition_number - 1", condition_number - 1, zero_allowed=True)
+    if not 1 <= condition_number < math.inf:
+        raise InputError("condition_number", ">= 1 and finite", condition_number)
     return 2 * math.sqrt(condition_number) / (1 + condition_number)
 
 

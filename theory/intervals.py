@@ -76,11 +76,12 @@ def paired_difference(
     Under equal probabilities only_first ~ Binomial(only_first + only_second, 1/2): the exact form
     of McNemar's test. It sees differences far below the width of two separate intervals, because
     draws on which the events agree carry no noise. Raises `InputError` unless the two counts are
-    >= 0 and sum to at most `draws`.
+    >= 0 and sum to at most `draws`, draws >= 1 and 0 < alpha < 1.
 
     >>> round(paired_difference(2, 10, 1000, 0.05).p_value, 4)
     0.0386
     """
+    checks.positive("draws", draws)
     discordant = only_first + only_second
     if min(only_first, only_second) < 0 or discordant > draws:
         raise InputError("only_first", "a count, with `only_second` at most `draws`", only_first)

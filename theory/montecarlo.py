@@ -61,7 +61,7 @@ def simulate(
     chooses processes, threads or a cluster; a kernel for processes must be picklable. `progress`
     wraps the iterator over finished tasks, e.g. `functools.partial(tqdm, total=...)`.
 
-    Raises `InputError` for draws or block_rows < 1.
+    Raises `InputError` for draws or block_rows < 1, or edges of a column that the kernel has not.
 
     >>> coin = lambda rng, rows: {"heads": rng.random(rows) < 0.5}
     >>> simulate(coin, 1000, rng=np.random.default_rng(0)).events["heads"]
@@ -111,6 +111,8 @@ def _run_blocks(
 
 
 def _summary(columns: Mapping[str, np.ndarray], edges: Mapping[str, np.ndarray]) -> Simulation:
+    for name in edges:
+        checks.one_of("edges", name, columns)
     booleans = {name for name, values in columns.items() if values.dtype == bool}
     return Simulation(
         {name: Events.of(columns[name]) for name in columns if name in booleans},

@@ -19,7 +19,7 @@ from scipy.special import gammaln, hyp1f1, ndtr
 from scipy.stats import nct
 
 from theory import checks
-from theory.solvers.ellipsoid import Equalities
+from theory.solvers.ellipsoid import Equalities, steepest
 
 NODE_SPACING = 0.1
 NODE_REACH = 75.0
@@ -34,7 +34,7 @@ class ReturnMoments(NamedTuple):
 
     @property
     def sd(self) -> float:
-        """Standard deviation; relative accuracy is lost where it is below 1e-7 of the mean."""
+        """Standard deviation; accurate to 1e-12 (mean/sd)^2, relatively."""
         return math.sqrt(max(0.0, self.second_moment - self.mean**2))
 
 
@@ -63,7 +63,7 @@ class AwareReturn:
         array([0.     , 0.15866, 1.     ])
         """
         if self.scale == 0:
-            return (improvement >= 0).astype(float)
+            return np.where(improvement >= 0, 1.0, 0.0)
         cosine = np.clip(improvement / self.scale, -1, 1)
         if self.dimension == 1:
             inside = np.full_like(cosine, ndtr(-self.length))
@@ -71,7 +71,7 @@ class AwareReturn:
             degrees = self.dimension - 1
             with np.errstate(divide="ignore"):
                 ratio = math.sqrt(degrees) * cosine / np.sqrt(1 - cosine**2)
-            inside = np.asarray(nct.cdf(ratio, degrees, self.length))
+            inside = np.nan_to_num(nct.cdf(ratio, degrees, self.length))  # nan: below 1e-190
         inside = np.where(improvement >= self.scale, 1.0, inside)
         return np.where(improvement < -self.scale, 0.0, inside)
 
@@ -93,7 +93,8 @@ class AwareReturn:
 
     def large_n(self) -> ReturnMoments:
         """Delta method for many directions; mean sqrt(eps) l^2/sqrt(m + l^2)."""
-        signal = np.full(max(self.dimension, 1), self.length / math.sqrt(self.dimension or 1))
+        m = max(self.dimension, 1)
+        signal = np.full(m, self.length / math.sqrt(m))
         ones = np.ones_like(signal)
         return delta_method(self.eps, ones, ones, signal, ones)
 
@@ -171,8 +172,10 @@ def aware_return(
     >>> aware_return(np.array([1.0, 0.0]), np.ones(2), eps=0.1, equalities=None)
     AwareReturn(eps=0.1, length=1.0, dimension=2)
     """
-    signal, variances = _coordinates(reward, covariance, eps, equalities)
-    return AwareReturn(eps, math.sqrt((signal**2 / variances).sum()), len(signal))
+    _check(reward, covariance, eps)
+    _, squared = steepest(reward, covariance, equalities=equalities)
+    dimension = _free_directions(len(reward), equalities).shape[1]
+    return AwareReturn(eps, math.sqrt(squared), dimension)
 
 
 def unaware_return(
@@ -183,27 +186,26 @@ def unaware_return(
     equalities: Equalities = "sum",
 ) -> UnawareReturn:
     """Law of (pi1 - pi0)'r for the budget |d|^2 <= eps. Raises as `aware_return`."""
-    return UnawareReturn(eps, *_coordinates(reward, covariance, eps, equalities))
-
-
-def _coordinates(
-    reward: np.ndarray, covariance: np.ndarray, eps: float, equalities: Equalities
-) -> tuple[np.ndarray, np.ndarray]:
-    """r and the error variances along the eigenvectors of S among the free directions."""
-    checks.finite("reward", reward)
-    checks.finite("eps", eps)
-    checks.positive("eps", eps, zero_allowed=True)
-    checks.same_shape("reward", reward, "covariance", covariance)
-    if covariance.ndim == 1:
-        checks.positive("covariance", covariance)
-        if equalities is None:
-            return reward, covariance
-    else:
-        checks.covariance("covariance", covariance)
+    _check(reward, covariance, eps)
+    if covariance.ndim == 1 and equalities is None:
+        return UnawareReturn(eps, reward, covariance)
+    direction, _ = steepest(reward, np.ones_like(reward), equalities=equalities)
     basis = _free_directions(len(reward), equalities)
     spread = covariance[:, None] * basis if covariance.ndim == 1 else covariance @ basis
     variances, axes = np.linalg.eigh(basis.T @ spread)
-    return axes.T @ (basis.T @ reward), variances
+    return UnawareReturn(eps, axes.T @ (basis.T @ direction), variances)
+
+
+def _check(reward: np.ndarray, covariance: np.ndarray, eps: float) -> None:
+    checks.finite("reward", reward)
+    checks.positive_number("eps", eps, zero_allowed=True)
+    if covariance.shape[-1] != len(reward):
+        raise checks.InputError("covariance", f"of {len(reward)} cells", covariance.shape)
+    if covariance.ndim > 1:
+        checks.covariance("covariance", covariance)
+    else:
+        checks.finite("covariance", covariance)
+        checks.positive("covariance", covariance)
 
 
 def _free_directions(n: int, equalities: Equalities) -> np.ndarray:

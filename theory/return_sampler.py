@@ -19,7 +19,7 @@ from jaxtyping import Float, Float32, Shaped
 
 from theory import checks
 from theory.montecarlo import normal_rows
-from theory.solvers.ellipsoid import prompt_sums
+from theory.solvers.ellipsoid import prompt_sums, steepest
 
 
 class RuleColumns(NamedTuple):
@@ -38,11 +38,14 @@ class RuleColumns(NamedTuple):
     def improvement(
         self, products: list[np.ndarray], squares: Float32[np.ndarray, "draws n"]
     ) -> Float[np.ndarray, "draws"]:
-        """(pi - pi0)'r of each draw, 0 where the rule has no direction."""
+        """(pi - pi0)'r of each draw.
+
+        R'A R is at least (r'A R)^2 / r'A r, also where few directions leave it to rounding.
+        """
         noise, *removed = products
-        norm = self.constant + 2 * noise + _reduce(squares, self.square)
-        norm = norm - sum(part**2 for part in removed)
         gain = self.constant + noise
+        norm = self.constant + 2 * noise + _reduce(squares, self.square)
+        norm = np.maximum(norm - sum(part**2 for part in removed), gain**2 / self.constant)
         return math.sqrt(self.eps) * gain / np.sqrt(norm)
 
 
@@ -109,13 +112,15 @@ def _columns(
     metric: np.ndarray, reward: np.ndarray, variances: np.ndarray, eps: float, rows: np.ndarray
 ) -> RuleColumns:
     """Columns of the maximiser of R'd s.t. d'diag(metric) d <= eps and rows @ d = 0."""
+    direction, constant = steepest(reward, metric, equalities=rows)
+    if constant == 0:
+        raise checks.InputError("reward", "changed by some displacement", "the same everywhere")
     weighted = rows / metric
     removed = np.linalg.solve(np.linalg.cholesky(weighted @ rows.T), weighted)
-    direction = reward / metric - (removed @ reward) @ removed
     noise = np.sqrt(variances)
     columns = (noise * direction, variances / metric, noise * removed)
     linear, square, removed = (column.astype(np.float32) for column in columns)
-    return RuleColumns(eps, float(reward @ direction), linear, square, removed)
+    return RuleColumns(eps, float(constant), linear, square, removed)
 
 
 def _equality_rows(n: int, prompts: int | None) -> np.ndarray:

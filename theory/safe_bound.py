@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.special import gammainc, gammaincinv, ndtr, ndtri
+from scipy.special import gammainc, gammaincc, gammainccinv, ndtr, ndtri
 from scipy.stats import ncx2
 
 from theory import checks
@@ -76,7 +76,7 @@ def radius(dimension: int, delta: float) -> float:
     _check_level(delta)
     if dimension == 0:
         return 0.0
-    return math.sqrt(2 * float(gammaincinv(dimension / 2, 1 - delta)))
+    return math.sqrt(2 * float(gammainccinv(dimension / 2, delta)))
 
 
 def box_radius(n: int, delta: float) -> float:
@@ -126,10 +126,10 @@ def ball_harm_probability(n: int, b: float, length: float) -> float:
         return 0.0
 
     def density(z: float) -> float:
-        chosen = 1 - _chi_square_cdf(n - 1, b**2 - z**2)
+        chosen = _chi_square_tail(n - 1, b**2 - z**2)
         return math.exp(-((z - length) ** 2) / 2) / math.sqrt(2 * math.pi) * chosen
 
-    near, _ = quad(density, -b, 0.0, epsabs=1e-13, limit=200)
+    near, _ = quad(density, -b, 0.0, epsabs=0.0, limit=200)
     return float(near + ndtr(-b - length))
 
 
@@ -142,7 +142,9 @@ def chosen_policy_harm_bound(dimension: int, b: Number) -> Number:
     >>> round(float(chosen_policy_harm_bound(10, 4.2787)), 4)
     0.05
     """
-    return 1 - sharp_bound(dimension, b)
+    checks.positive("dimension", dimension, zero_allowed=True)
+    checks.positive("b", b, zero_allowed=True)
+    return _chi_square_tail(dimension, np.square(b, dtype=float))
 
 
 def harm_bound(improvement: float, norm: float, dimension: int) -> float:
@@ -163,9 +165,12 @@ def harm_bound(improvement: float, norm: float, dimension: int) -> float:
 
 def _chi_square_cdf(dimension: int, value: Any) -> Any:
     """F_m, with F_0 the unit step at 0."""
-    if dimension == 0:
-        return value * 0 + 1.0
-    return gammainc(dimension / 2, value / 2)
+    return np.heaviside(value, 1.0) if dimension == 0 else gammainc(dimension / 2, value / 2)
+
+
+def _chi_square_tail(dimension: int, value: Any) -> Any:
+    """1 - F_m, accurate where it is small."""
+    return np.heaviside(-value, 0.0) if dimension == 0 else gammaincc(dimension / 2, value / 2)
 
 
 def _check_level(delta: float) -> None:

@@ -47,7 +47,8 @@ class Moments:
     def of(cls, values: Shaped[np.ndarray, "draws"]) -> "Moments":
         """Moments of one block, in float64."""
         mean = float(values.mean(dtype=float))
-        return cls(len(values), mean, float(np.square(values - mean, dtype=float).sum()))
+        deviations = np.subtract(values, mean, dtype=float)
+        return cls(len(values), mean, float(np.square(deviations).sum()))
 
     def merge(self, later: "Moments") -> "Moments":
         """Both blocks together."""

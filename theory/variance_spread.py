@@ -51,11 +51,13 @@ def matched_step(reward: Float[np.ndarray, "n"], variances: Float[np.ndarray, "n
     """Ratios of mean and sd of d2'r and d1'r for d2 ~ S^-1 R and d1 ~ R of equal length.
 
     Large-n limit. For rewards that are small against the noise the variance-aware rule earns more
-    at matched length, and its return varies as much. Raises `InputError` for r = 0, where both
-    returns are 0.
+    at matched length, and its return varies as much. Raises `InputError` for variances <= 0,
+    rewards that are not finite, or r = 0, where both returns are 0.
     """
+    checks.finite("reward", reward)
     checks.positive("variances", variances)
-    checks.positive("|reward|", np.abs(reward).max())
+    if not reward.any():
+        raise InputError("reward", "different from 0 somewhere", "zeros only")
     ones, inverse = np.ones_like(variances), 1 / variances
     unaware = delta_method(1.0, ones, ones, reward, variances)
     aware = delta_method(1.0, inverse, inverse**2, reward, variances)
@@ -75,6 +77,7 @@ def plug_in_harm(
     >>> round(plug_in_harm(np.full(1000, 0.3), S, 10), 3)
     0.191
     """
+    checks.finite("reward", reward)
     checks.positive("variances", variances)
     nu = members - 1
     if nu <= 4:

@@ -4,7 +4,7 @@ import pytest
 
 from figures.banerjee2024 import return_readings
 from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
-from figures.rewardrobust2024 import heat_maps, matched_kl
+from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
 
 SMALL = {
     (return_readings, "DRAWS"): {"toy": 4000},
@@ -17,6 +17,8 @@ SMALL = {
     (heat_maps, "SEEDS"): {"toy": 4},
     (heat_maps, "STEPS"): 4,
     (matched_kl, "SEEDS"): {"toy": 3},
+    (trade_off, "SEEDS"): {"toy": 3},
+    (trade_off, "STEPS"): {"short": 2, "long": 3},
 }
 
 

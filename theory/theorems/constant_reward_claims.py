@@ -173,12 +173,15 @@ def minimum_is_the_stable_choice(trial: Trial) -> Finding:
         name: sample_mean(f"KL(pi || pi0), {name}", kl(_softmax(reward), reference))
         for name, reward in rewards.items()
     }
-    low, high = moved["mean"].interval, moved["minimum"].interval
-    assert low is not None
-    assert high is not None
-    evidence = (*spread, *moved.values())
-    corrected = bool(low.high < high.low) and all_agree(spread, "corrected")
-    return Finding(bool(high.high < low.low), corrected, evidence)
+    closest = {name for name in moved if _below_all_others(name, moved)}
+    corrected = closest == {"mean"} and all_agree(spread, "corrected")
+    return Finding(closest == {"minimum"}, corrected, (*spread, *moved.values()))
+
+
+def _below_all_others(name: str, entries: dict[str, Evidence]) -> bool:
+    """Whether one interval lies below all others."""
+    limits = {key: entry.interval for key, entry in entries.items() if entry.interval is not None}
+    return all(limits[name].high < limits[key].low for key in entries if key != name)
 
 
 def _softmax(reward: np.ndarray) -> np.ndarray:

@@ -179,7 +179,7 @@ def _signs(rng: np.random.Generator, draws: int, rows: int, columns: int) -> np.
 def projected_selection(trial: Trial) -> Finding:
     """Errors of cosines at d = 256; signs of cosines at the paper's d against the true ones."""
     rng, rows = trial.rng("projected_selection"), 64
-    pairs = int(np.clip(trial.draws // 400, 100, 1000))
+    pairs = int(np.clip(trial.draws // 200, 100, 1000))
     evidence = []
     for cosine in (0.0, 0.5, 0.9):
         base, other = np.linalg.qr(rng.standard_normal((rows, 2)))[0].T
@@ -193,7 +193,7 @@ def projected_selection(trial: Trial) -> Finding:
     signs = _signs(rng, 1, width, DIMENSION)[0]
     image = signs @ signs[0] / DIMENSION
     for cosine_std in (0.01, 0.05):
-        true = cosine_std * rng.standard_normal(int(np.clip(trial.draws // 50, 400, 4000)))
+        true = cosine_std * rng.standard_normal(int(np.clip(trial.draws // 20, 400, 10_000)))
         other = rng.standard_normal((true.size, width - 1), dtype=np.float32)
         other /= np.linalg.norm(other, axis=-1, keepdims=True)
         projected = true * image[0] + np.sqrt(1 - true**2) * (other @ image[1:])

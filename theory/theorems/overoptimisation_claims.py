@@ -97,7 +97,7 @@ def proxy_finally_misleads(trial: Trial) -> Finding:
     for name, golds in exactly.items():
         found = []
         for n, expected in zip(sizes, golds, strict=True):
-            shape = (max(2 * trial.draws // n, 2), n)
+            shape = (max(10 * trial.draws // n, 2), n)
             gold = rng.standard_normal(shape)
             error = rng.standard_normal(shape) if name == "Gaussian" else rng.standard_t(2, shape)
             chosen = np.take_along_axis(gold, (gold + error).argmax(-1)[:, None], axis=-1)

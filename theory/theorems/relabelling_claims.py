@@ -80,7 +80,7 @@ def maximum_or_mean_of_subtasks(trial: Trial) -> Finding:
 def quantiles_of_labels(trial: Trial) -> Finding:
     """Mean target minus mean score over many samples of 2000 scores, for two label shares."""
     rng, samples = trial.rng("quantiles_of_labels"), 2000
-    repeats = int(np.clip(trial.draws // samples, 100, 1000))
+    repeats = int(np.clip(trial.draws // 400, 100, 1000))
     scores = rng.standard_normal((samples, repeats))
     evidence = []
     for name, shares in (("equal", (20.0,) * 5), ("GPT-4", TABLE_1["GPT-4"])):
