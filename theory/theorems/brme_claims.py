@@ -127,7 +127,7 @@ def brme_ranges_are_consistent(trial: Trial) -> Finding:
     target = alpha * (special.expit(reward[:, None] - reward) - 0.5)
     evidence = []
     for head in range(3):
-        shown, rival = rng.integers(responses, size=(2, max(trial.draws // 5, 1000)))
+        shown, rival = rng.integers(responses, size=(2, max(trial.draws, 1000)))
         score = 10 * rng.standard_normal(responses)
         count = np.bincount(shown, minlength=responses)
         for _step in range(60):

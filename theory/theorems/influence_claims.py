@@ -147,7 +147,7 @@ def sign_projection_scale(trial: Trial) -> Finding:
     """Independent projections of two vectors of 8 coordinates to d = 32."""
     rng, dimension = trial.rng("sign_projection_scale"), 32
     u, v = np.linspace(1, 2, 8), np.linspace(2, 1, 8)
-    signs = _signs(rng, max(trial.draws // 100, 100), 8, dimension)
+    signs = _signs(rng, max(trial.draws // 20, 100), 8, dimension)
     products = ((u @ signs) * (v @ signs)).sum(-1)
     spread = inner_product_variance(u, v, dimension) ** 0.5
     return compared(
