@@ -35,6 +35,8 @@ def harm_probability(
     """
     checks.finite("rule", rule)
     checks.finite("reward", reward)
+    checks.same_shape("reward", reward, "rule", rule)
+    checks.same_shape("reward", reward, "covariance", covariance)
     _check_semidefinite(covariance)
     if rule.ndim == 1:
         return _below_zero(rule * reward, reward, covariance)
@@ -60,6 +62,7 @@ def harm_probability_unaware(
     0.421
     """
     checks.finite("reward", reward)
+    checks.same_shape("reward", reward, "covariance", covariance)
     _check_semidefinite(covariance)
     direction, _ = steepest(reward, np.ones_like(reward), equalities=equalities)
     return _below_zero(direction, reward, covariance)

@@ -35,8 +35,8 @@ class PairedDifference(NamedTuple):
 def clopper_pearson(successes: Any, draws: Any, alpha: float) -> Interval:
     """Limits of p, given successes ~ Binomial(draws, p), that miss p with probability <= alpha.
 
-    Integers or arrays of them, broadcast against each other. Raises `InputError` unless
-    0 <= successes <= draws, draws >= 1 and 0 < alpha < 1. [clopper1934]
+    Integers or arrays of them, broadcast against each other. Raises `InputError` unless successes
+    are whole, 0 <= successes <= draws, draws >= 1 and 0 < alpha < 1. [clopper1934]
 
     >>> low, high = clopper_pearson(0, 10, 0.05)
     >>> float(low), float(high.round(4))
@@ -45,8 +45,8 @@ def clopper_pearson(successes: Any, draws: Any, alpha: float) -> Interval:
     k, n = np.broadcast_arrays(np.asarray(successes), np.asarray(draws))
     checks.positive("draws", n)
     _check_level(alpha)
-    if (k < 0).any() or (k > n).any():
-        raise InputError("successes", "between 0 and `draws`", f"{k} of {n}")
+    if not ((k >= 0) & (k <= n) & (k % 1 == 0)).all():
+        raise InputError("successes", "counts between 0 and `draws`", f"{k} of {n}")
     low = special.betaincinv(np.maximum(k, 1), n - k + 1, alpha / 2)
     high = special.betainccinv(k + 1, np.maximum(n - k, 1), alpha / 2)
     return Interval(np.where(k > 0, low, 0.0), np.where(k < n, high, 1.0))

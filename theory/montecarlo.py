@@ -61,7 +61,8 @@ def simulate(
     chooses processes, threads or a cluster; a kernel for processes must be picklable. `progress`
     wraps the iterator over finished tasks, e.g. `functools.partial(tqdm, total=...)`.
 
-    Raises `InputError` for draws or block_rows < 1, or edges of a column that the kernel has not.
+    Raises `InputError` for draws or block_rows < 1, edges of a column that the kernel has not, or
+    a kernel that returns another number of rows than it was asked for.
 
     >>> coin = lambda rng, rows: {"heads": rng.random(rows) < 0.5}
     >>> simulate(coin, 1000, rng=np.random.default_rng(0)).events["heads"]
@@ -102,15 +103,19 @@ def _run_blocks(
     edges: Mapping[str, np.ndarray],
 ) -> list[Simulation]:
     """Summaries of consecutive blocks, unmerged: the order of merging is part of the result."""
+    sizes = {i: min(block_rows, draws - i * block_rows) for i in blocks}
     return [
-        _summary(
-            kernel(block_generator(entropy, i), min(block_rows, draws - i * block_rows)), edges
-        )
-        for i in blocks
+        _summary(kernel(block_generator(entropy, i), rows), rows, edges)
+        for i, rows in sizes.items()
     ]
 
 
-def _summary(columns: Mapping[str, np.ndarray], edges: Mapping[str, np.ndarray]) -> Simulation:
+def _summary(
+    columns: Mapping[str, np.ndarray], rows: int, edges: Mapping[str, np.ndarray]
+) -> Simulation:
+    for name, values in columns.items():
+        if values.shape != (rows,):
+            raise checks.InputError("kernel", f"{rows} rows in {name!r}", values.shape)
     for name in edges:
         checks.one_of("edges", name, columns)
     booleans = {name for name, values in columns.items() if values.dtype == bool}

@@ -15,10 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import null_space
-from scipy.special import gammaln, hyp1f1, ndtr
-from scipy.stats import nct
 
 from theory import checks
+from theory.cosine_law import cosine_cdf, cosine_moments
 from theory.solvers.ellipsoid import Equalities, steepest
 
 NODE_SPACING = 0.1
@@ -34,7 +33,7 @@ class ReturnMoments(NamedTuple):
 
     @property
     def sd(self) -> float:
-        """Standard deviation; accurate to 1e-12 (mean/sd)^2, relatively."""
+        """Standard deviation, to about 1e-12 (mean/sd)^2 relatively."""
         return math.sqrt(max(0.0, self.second_moment - self.mean**2))
 
 
@@ -55,7 +54,7 @@ class AwareReturn:
         return math.sqrt(self.eps) * self.length
 
     def cdf(self, improvement: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch"]:
-        """P(W2 <= improvement), through the noncentral t law of sqrt(m-1) T / sqrt(1-T^2).
+        """P(W2 <= improvement), through that of the cosine.
 
         At 0 it is Phi(-l). A step at 0 where r gives no direction (l = 0, or m = 0).
 
@@ -64,32 +63,18 @@ class AwareReturn:
         """
         if self.scale == 0:
             return np.where(improvement >= 0, 1.0, 0.0)
-        cosine = np.clip(improvement / self.scale, -1, 1)
-        if self.dimension == 1:
-            inside = np.full_like(cosine, ndtr(-self.length))
-        else:
-            degrees = self.dimension - 1
-            with np.errstate(divide="ignore"):
-                ratio = math.sqrt(degrees) * cosine / np.sqrt(1 - cosine**2)
-            inside = np.nan_to_num(nct.cdf(ratio, degrees, self.length))  # nan: below 1e-190
-        inside = np.where(improvement >= self.scale, 1.0, inside)
-        return np.where(improvement < -self.scale, 0.0, inside)
+        return cosine_cdf(improvement / self.scale, self.dimension, self.length)
 
     def moments(self) -> ReturnMoments:
-        """E T = l/sqrt(2) G((m+1)/2)/G(m/2+1) 1F1(1/2; m/2+1; -l^2/2), E T^2 likewise.
-
-        E T^2 = 1 - (m-1)/m 1F1(1; m/2+1; -l^2/2). G is the gamma function.
+        """Moments of the cosine, scaled.
 
         >>> round(AwareReturn(1.0, 1.0, 3).moments().mean, 5)
         0.48394
         """
         if self.scale == 0:
             return ReturnMoments(0.0, 0.0)
-        m, half = self.dimension, self.length**2 / 2
-        log_ratio = gammaln((m + 1) / 2) - gammaln(m / 2 + 1)
-        cosine = math.sqrt(half) * math.exp(log_ratio) * hyp1f1(0.5, m / 2 + 1, -half)
-        squared = 1 - (m - 1) / m * hyp1f1(1.0, m / 2 + 1, -half)
-        return ReturnMoments(float(self.scale * cosine), float(self.scale**2 * squared))
+        mean, squared = cosine_moments(self.dimension, self.length)
+        return ReturnMoments(self.scale * mean, self.scale**2 * squared)
 
     def large_n(self) -> ReturnMoments:
         """Delta method for many directions; mean sqrt(eps) l^2/sqrt(m + l^2)."""

@@ -22,6 +22,9 @@ from theory.errors import InputError
 
 Number = TypeVar("Number", float, np.ndarray)
 
+LONGEST = 1e5
+"""Largest noncentrality, as a length, for which SciPy's chi-square law returns numbers."""
+
 
 def theorem_22_as_printed(n: int, b: Number) -> Number:
     """1 - exp(-n/b^2), the published bound. FALSE: it would improve as b -> 0.
@@ -98,7 +101,8 @@ def ball_probability(n: int, b: Number, length: float) -> Number:
     """P(event) for D a ball {|d|_S <= rho}: P(|R|_* <= b + l), |v|_* = sqrt(v'S^-1 v), l = |r|_*.
 
     A noncentral chi-square probability that grows with l from F_n(b^2) to Phi(b). Under equalities
-    n is the dimension of D and l = sqrt(r'M r).
+    n is the dimension of D and l = sqrt(r'M r). Raises `InputError` for b < 0 or l outside of
+    [0, 1e5], beyond which SciPy has no values.
 
     >>> [round(float(ball_probability(5, 2.0, length)), 5) for length in (0.0, 1.0)]
     [0.45058, 0.81484]
@@ -106,6 +110,8 @@ def ball_probability(n: int, b: Number, length: float) -> Number:
     checks.positive("n", n)
     checks.positive("b", b, zero_allowed=True)
     checks.positive("length", length, zero_allowed=True)
+    if length > LONGEST:
+        raise InputError("length", f"<= {LONGEST:g}", length, "use the limit Phi(b)")
     return ncx2.cdf(np.square(b + length), n, length**2)
 
 
@@ -151,7 +157,8 @@ def harm_bound(improvement: float, norm: float, dimension: int) -> float:
     """Confidence that a displacement d does harm, from its estimated gain R'd and its |d|_S.
 
     1 - F_m((R'd/|d|_S)^2): a p-value of "r'd < 0" that stays valid however d was chosen from R
-    within a space of m dimensions. 1 for R'd <= 0; 0 for d = 0, which cannot do harm.
+    within a space of m dimensions. 1 for R'd <= 0. Where |d|_S = 0 the gain is known exactly: 1 if
+    R'd < 0, else 0, e.g. for d = 0.
 
     >>> round(harm_bound(2.0, 1.0, 1), 4)
     0.0455
@@ -159,7 +166,7 @@ def harm_bound(improvement: float, norm: float, dimension: int) -> float:
     checks.finite("improvement", improvement)
     checks.positive("norm", norm, zero_allowed=True)
     if norm == 0:
-        return 0.0
+        return float(improvement < 0)
     return float(chosen_policy_harm_bound(dimension, max(0.0, improvement / norm)))
 
 

@@ -4,13 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from joblib import parallel_config
 
-from tests.tolerance import ALPHA, ROUNDING
+from tests.tolerance import ALPHA, mc
 from theory.errors import InputError
-from theory.montecarlo import block_generator, normal_rows, simulate
-from theory.streaming import Events, Histogram, Moments
+from theory.montecarlo import BLOCK_ROWS, block_generator, normal_rows, simulate
+from theory.return_sampler import return_sampler
+from theory.streaming import Events, Moments
+
+EDGES = {"z": np.linspace(-2, 2, 9)}
 
 
 def kernel(rng, rows):
@@ -22,31 +24,65 @@ def run(draws=5000, seed=0, **options):
     return simulate(kernel, draws, rng=np.random.default_rng(seed), **options)
 
 
-def test_workers_do_not_change_the_numbers():
-    edges = {"z": np.linspace(-2, 2, 9)}
-    alone, together = (run(workers=w, edges=edges) for w in (1, 2))
-    assert alone.events == together.events
-    assert alone.moments == together.moments
-    np.testing.assert_array_equal(alone.histograms["z"].counts, together.histograms["z"].counts)
+def assert_same(first, second):
+    assert first.events == second.events
+    assert first.moments == second.moments
+    for name, kept in first.histograms.items():
+        np.testing.assert_array_equal(kept.counts, second.histograms[name].counts)
+        assert kept.outside == second.histograms[name].outside
 
 
-def test_the_seed_and_the_block_size_do():
-    assert run().moments != run(seed=1).moments
-    assert run().moments != run(block_rows=100).moments
+def test_processes_do_not_change_a_bit():
+    assert_same(run(20_000, edges=EDGES), run(20_000, edges=EDGES, workers=2))
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 7])
+def test_threads_do_not_change_a_bit(workers):
+    sampler = return_sampler(
+        np.linspace(0, 1, 60), np.linspace(1, 3, 60), unaware_eps=1.0, aware_eps=1.0, prompts=2
+    )
+    edges = {"aware": np.linspace(-1, 1, 5)}
+    with parallel_config(backend="threading"):
+        alone, together = (
+            simulate(sampler, 9001, rng=np.random.default_rng(0), workers=w, edges=edges)
+            for w in (1, workers)
+        )
+    assert_same(alone, together)
+
+
+def test_a_block_is_drawn_from_the_seed_and_its_number():
+    rows, blocks = 100, (0, 1)
+    entropy = np.random.default_rng(0).integers(2**32, size=4).tolist()
+    drawn = [kernel(block_generator(entropy, i), rows) for i in blocks]
+    found = run(len(blocks) * rows, block_rows=rows)
+    first, second = (Moments.of(block["z"]) for block in drawn)
+    assert found.moments["z"] == first.merge(second)
+    first, second = (Events.of(block["positive"]) for block in drawn)
+    assert found.events["positive"] == first.merge(second)
+
+
+def test_seed_block_size_and_earlier_calls_change_the_draws():
+    rng = np.random.default_rng(0)
+    first, second = (simulate(kernel, 5000, rng=rng).moments for _ in range(2))
+    assert first == run().moments
+    assert first != second
+    assert first != run(seed=1).moments
+    assert first != run(block_rows=100).moments
 
 
 def test_numbers_are_right():
-    found = run(200_000)
+    draws = 200_000
+    found = run(draws, edges=EDGES)
     assert 0.5 in found.events["positive"].interval(ALPHA)
     assert 0.0 in found.moments["z"].interval(ALPHA)
     assert 1.0 in found.moments["square"].interval(ALPHA)
-    assert found.events["positive"].draws == 200_000
+    assert abs(found.moments["square"].variance() - 2) <= mc(56**0.5, draws)
 
 
-@pytest.mark.parametrize("draws", [1, 249, 250, 251, 4001])
+@pytest.mark.parametrize("draws", [1, BLOCK_ROWS - 1, BLOCK_ROWS, BLOCK_ROWS + 1, 4001])
 def test_every_draw_is_counted_once(draws):
-    found = run(draws, edges={"z": np.array([-9.0, 0.0, 9.0])})
-    assert found.moments["z"].draws == draws
+    found = run(draws, edges=EDGES)
+    assert found.moments["z"].draws == found.events["positive"].draws == draws
     assert found.histograms["z"].counts.sum() + found.histograms["z"].outside == draws
 
 
@@ -59,13 +95,21 @@ def test_memory_does_not_grow_with_the_draws():
         return highest
 
     peak(1000)
-    assert peak(400_000) < 3 * peak(20_000)
+    assert peak(100_000) < 2 * peak(10_000)
 
 
-def test_blocks_have_streams_of_their_own():
-    first, second = (block_generator([1, 2], i).random(4) for i in (0, 1))
-    assert not np.array_equal(first, second)
-    assert normal_rows(block_generator([1], 0), 3, 2).dtype == np.float32
+def test_rows_are_independent_standard_normals_in_float32():
+    rows = normal_rows(block_generator([1], 0), 3, 2)
+    assert rows.shape == (3, 2)
+    assert rows.dtype == np.float32
+    assert not np.array_equal(rows, normal_rows(block_generator([1], 1), 3, 2))
+    sample = normal_rows(block_generator([2], 0), 50_000, 2).astype(float)
+    np.testing.assert_allclose(sample.mean(0), 0, atol=mc(1.0, 50_000))
+    np.testing.assert_allclose(np.cov(sample.T), np.eye(2), atol=mc(2**0.5, 50_000))
+
+
+def test_the_generator_is_sfc64():
+    assert isinstance(block_generator([1], 0).bit_generator, np.random.SFC64)
 
 
 def test_progress_wraps_the_tasks():
@@ -73,40 +117,21 @@ def test_progress_wraps_the_tasks():
 
     def watch(tasks):
         for task in tasks:
-            seen.append(task)
+            seen.append(len(task))
             yield task
 
-    run(10_000, progress=watch)
-    assert len(seen) == 3  # 40 blocks in tasks of 16
-
-
-@given(st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=40), st.integers(1, 39))
-def test_merged_moments_are_those_of_the_whole(values, cut):
-    sample = np.array(values)
-    cut = min(cut, len(sample) - 1)
-    merged = Moments.of(sample[:cut]).merge(Moments.of(sample[cut:]))
-    assert merged.draws == len(sample)
-    np.testing.assert_allclose(merged.mean, sample.mean(), rtol=ROUNDING, atol=ROUNDING)
-    np.testing.assert_allclose(
-        merged.squared_deviations, ((sample - sample.mean()) ** 2).sum(), rtol=ROUNDING, atol=1e-6
-    )
-
-
-def test_merged_counts_are_those_of_the_whole():
-    happened = np.array([True, False, True, True])
-    assert Events.of(happened[:1]).merge(Events.of(happened[1:])) == Events.of(happened)
-    values, edges = np.array([0.1, 0.5, 2.0]), np.array([0.0, 0.5, 1.0])
-    merged = Histogram.of(values[:1], edges).merge(Histogram.of(values[1:], edges))
-    whole = Histogram.of(values, edges)
-    np.testing.assert_array_equal(merged.counts, whole.counts)
-    assert merged.outside == whole.outside == 1
-    np.testing.assert_allclose(whole.density(), [2 / 3, 2 / 3])
+    run(40 * BLOCK_ROWS, progress=watch)
+    assert seen == [16, 16, 8]
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [lambda: run(0), lambda: run(block_rows=0), lambda: Moments.of(np.ones(1)).variance()],
+    ("wrong", "argument"),
+    [
+        (lambda: run(0), "draws"),
+        (lambda: run(block_rows=0), "block_rows"),
+        (lambda: run(edges={"zz": np.linspace(0, 1, 3)}), "edges"),
+    ],
 )
-def test_bad_input(wrong):
-    with pytest.raises(InputError):
+def test_bad_input(wrong, argument):
+    with pytest.raises(InputError, match=f"`{argument}`"):
         wrong()

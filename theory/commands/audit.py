@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from theory.files import output_folder
-from theory.theorems.audit import audit, chosen, observed, write_report
+from theory.theorems.audit import audit, chosen, table, write_report
 from theory.theorems.claim import Trial
 
 
@@ -22,7 +22,7 @@ class Audit:
     seed: int = 0
     """Seed; every claim has a stream of its own."""
     workers: int = 1
-    """Processes of the simulations; results do not depend on it."""
+    """Processes that check claims; results do not depend on it."""
     out: Path = Path("out")
     """Folder for audit.md and audit.json."""
 
@@ -32,16 +32,9 @@ def run(options: Audit) -> int:
     claims = chosen(options.only)
     output_folder(options.out)
     trial = Trial(options.draws, options.seed, options.workers)
-    results = audit(claims, trial, partial(tqdm, unit="claim", disable=None))
-    print(f"{'claim':34s} {'where':38s} {'verdict':8s} {'printed':8s} {'corrected':10s}numbers")
-    for claim, finding in results:
-        key = finding.evidence[0]
-        print(
-            f"{claim.key:34s} {claim.paper + ' ' + claim.number:38s} {claim.verdict:8s} "
-            f"{'holds' if finding.printed_holds else 'refuted':8s} "
-            f"{'holds' if finding.corrected_holds else 'refuted':10s}"
-            f"{key.quantity}: {observed(key)}"
-        )
+    progress = partial(tqdm, total=len(claims), unit="claim", disable=None)
+    results = audit(claims, trial, progress)
+    print(table(results))
     for path in write_report(results, trial, options.out):
         print(f"written: {path.resolve()}")
     wrong = [result.claim.key for result in results if not result.confirmed]

@@ -6,6 +6,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from joblib import Parallel, delayed
+
 from theory import checks
 from theory.files import output_folder, write_text
 from theory.references import cite
@@ -37,10 +39,35 @@ def chosen(names: Iterable[str]) -> list[Claim]:
 def audit(
     claims: Iterable[Claim],
     trial: Trial,
-    progress: Callable[[Iterable[Claim]], Iterable[Claim]] = iter,
+    progress: Callable[[Iterable[Finding]], Iterable[Finding]] = iter,
 ) -> list[Result]:
-    """Check claims one after the other; `progress` wraps the iterator over them."""
-    return [Result(claim, claim.check(trial)) for claim in progress(claims)]
+    """Check claims of the catalogue in `trial.workers` processes, in their order.
+
+    `progress` wraps the iterator over findings.
+    """
+    claims = list(claims)
+    pool = Parallel(n_jobs=trial.workers, return_as="generator")
+    findings = progress(pool(delayed(_check)(claim.key, trial) for claim in claims))
+    return [Result(*pair) for pair in zip(claims, findings, strict=True)]
+
+
+def _check(key: str, trial: Trial) -> Finding:
+    """Keys travel between processes, checks cannot: their names now belong to claims."""
+    return CLAIMS[key].check(trial)
+
+
+def table(results: list[Result]) -> str:
+    """One line a claim, for a terminal: its verdict, what survived, and its first number."""
+    heads = ("claim", "where", "verdict", "printed", "corrected", "confirmed", "first number")
+    rows = [
+        (claim.key, f"{claim.paper} {claim.number}", claim.verdict, _word(finding.printed_holds),
+         _word(finding.corrected_holds), _answer(claim.confirmed(finding)),
+         f"{finding.evidence[0].quantity}: {observed(finding.evidence[0])}")
+        for claim, finding in results
+    ]  # fmt: skip
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in (heads, *rows))
+    return "\n".join(lines)
 
 
 def markdown(results: list[Result], trial: Trial) -> str:
@@ -53,7 +80,7 @@ def markdown(results: list[Result], trial: Trial) -> str:
     rows = "".join(
         f"| {claim.key} | {claim.paper} {claim.number} | {claim.verdict} "
         f"| {_word(finding.printed_holds)} | {_word(finding.corrected_holds)} "
-        f"| {'yes' if claim.confirmed(finding) else '**NO**'} |\n"
+        f"| {_answer(claim.confirmed(finding))} |\n"
         for claim, finding in results
     )
     return head + rows + "".join(f"\n{_section(result)}" for result in results)
@@ -120,6 +147,10 @@ def _cell(text: str) -> str:
 
 def _word(holds: bool) -> str:
     return "holds" if holds else "refuted"
+
+
+def _answer(confirmed: bool) -> str:
+    return "yes" if confirmed else "NO"
 
 
 def _number(value: float | None) -> str:
