@@ -19,9 +19,7 @@ REACH = 9.0
 """Standard deviations that the quadratures cover: Phi(-9) = 1e-19."""
 
 
-def cosine_cdf(
-    cosine: Float[Any, "*batch"], dimension: int, length: float
-) -> Float[Any, "*batch"]:
+def cosine_cdf(cosine: Float[Any, "*batch"], dimension: int, length: float) -> Float[Any, "*batch"]:
     """P(T <= t) for m = `dimension` and l = `length`, with an absolute error near 1e-15.
 
     T <= t iff X_1 sqrt(1-t^2) <= Y t: one of X_1 and Y is integrated out, the other by quadrature,
@@ -65,9 +63,7 @@ def _given_length_across(slope: Array, degrees: int, length: float) -> Array:
     return ndtr(slope[..., None] * y - length) @ (weights * chi.pdf(y, degrees))
 
 
-def _given_part_along(
-    inverse: Array, sign: Array, degrees: int, length: float
-) -> Array:
+def _given_part_along(inverse: Array, sign: Array, degrees: int, length: float) -> Array:
     """P(X_1 <= Y / inverse), by the law of Y at X_1 inverse where both have the same sign."""
     x, weights = _rule(max(0.0, length - REACH), length + REACH)
     longer = gammaincc(degrees / 2, (inverse[..., None] * x) ** 2 / 2)
