@@ -1,60 +1,123 @@
-"""`python -m bandits`: one experiment on the grid world."""
+"""`python -m bandits`: experiments on small worlds, one or a sweep of them."""
 
 import sys
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import tyro
 from tqdm import tqdm
 
+from bandits.ensembles import ENSEMBLES
 from bandits.grid import Grid
-from bandits.optimisers import PPO, REINFORCE, BestOfN, Exact, Gradient
+from bandits.networks import NETWORKS
+from bandits.optimisers import OPTIMISERS
+from bandits.preferences import ANNOTATORS, Preferences
+from bandits.three_arms import ThreeArms
 from theory import checks
 from theory.errors import InputError
-from theory.experiment import CHUNK, run
+from theory.experiment import CHUNK, World, run
+from theory.penalties import Strength, TargetKL
 from theory.presets import PRESETS
 
-OPTIMISERS = {
-    "ppo": PPO(),
-    "reinforce": REINFORCE,
-    "gradient": Gradient(),
-    "exact": Exact(),
-    "best_of_n": BestOfN(),
-}
+WORLDS = ("grid", "three_arms")
 METRICS = ["gold", "proxy", "kl", "accuracy", "full", "optimal"]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Train policies on the grid world under one or several objectives, for many seeds at once."""
+    """Train policies under one or several objectives, for many seeds at once.
+
+    Several values of pairs, members, ensemble, split, noise or normalise are swept over.
+    """
 
     objective: tuple[str, ...] = ("vanilla", "ensemble_mean", "reward_robust")
     """Presets of theory.presets."""
     optimiser: str = "ppo"
     """ppo, reinforce, gradient, exact or best_of_n."""
+    world: str = "grid"
+    """grid (8 prompts x 8 responses, reward models) or three_arms (known estimates)."""
     beta: float = 0.15
     """Final strength of the penalty."""
+    kl: float | None = None
+    """Target KL in nats, instead of a strength."""
     seeds: int = 64
     """Independent runs."""
     steps: int = 60
     """Iterations of the optimiser."""
     evaluate_every: int = 10
     """Iterations between evaluations."""
-    pairs: int = 2
+    pairs: tuple[int, ...] = (2,)
     """Comparisons of each prompt."""
-    members: int = 4
+    preferences: Path | None = None
+    """CSV of comparisons (prompt, chosen, rejected; numbers from 0) instead of sampled ones."""
+    noise: tuple[str, ...] = ("0",)
+    """Share of flipped labels, or expert, opposite, external or ai."""
+    covered: bool = False
+    """Only data sets in which every response has lost somewhere."""
+    ensemble: tuple[str, ...] = ("independent",)
+    """independent, shared_trunk, low_rank, brme or laplace."""
+    members: tuple[int, ...] = (4,)
     """Reward models of a run."""
+    network: str = "per_prompt"
+    """per_prompt, concatenated or table."""
+    split: tuple[str, ...] = ("same",)
+    """What each member sees: same, bootstrap, disjoint or fresh."""
+    normalise: tuple[str, ...] = ("centred",)
+    """none, centred or standardised."""
     device: str = "cpu"
     """cpu or cuda."""
+    dtype: str = "float32"
+    """float32 or float64."""
     chunk: int = CHUNK
     """Seeds trained together; memory grows with it."""
     workers: int = 1
     """Processes."""
+    backend: str = "loky"
+    """loky, threading, dask or ray."""
+    address: str | None = None
+    """Of a dask or ray cluster; one is started here if unset."""
     resume: bool = False
     """Go on where an interrupted run stopped."""
     out: Path = Path("out/bandits")
     """Folder of the records."""
+
+    def worlds(self) -> dict[str, World]:
+        """One for every combination of the swept options, named by those that vary."""
+        checks.one_of("world", self.world, WORLDS)
+        if self.world == "three_arms":
+            return {"three_arms": ThreeArms(device=self.device)}
+        swept = {
+            name: getattr(self, name)
+            for name in ("pairs", "noise", "ensemble", "members", "split", "normalise")
+        }
+        varied = [name for name, choices in swept.items() if len(choices) > 1]
+        found: dict[str, World] = {}
+        for choice in product(*swept.values()):
+            values = dict(zip(swept, choice, strict=True))
+            label = ", ".join(f"{name}={values[name]}" for name in varied)
+            found[label or "grid"] = self._grid(**values)
+        return found
+
+    def strength(self) -> float | Strength:
+        """beta, or the target KL."""
+        return self.beta if self.kl is None else TargetKL(self.kl)
+
+    def _grid(
+        self, *, pairs: int, noise: str, ensemble: str, members: int, split: str, normalise: str
+    ) -> Grid:
+        checks.one_of("ensemble", ensemble, ENSEMBLES)
+        checks.one_of("network", self.network, NETWORKS)
+        if self.preferences is not None:
+            preferences = Preferences.read(self.preferences)
+        else:
+            preferences = Preferences(pairs, noise=_noise(noise), covered=self.covered)
+        kind = ENSEMBLES[ensemble](members, NETWORKS[self.network](), split)
+        return Grid(
+            preferences=preferences, ensemble=kind, normalise=normalise, device=self.device,
+            dtype=self.dtype,
+        )  # fmt: skip
 
 
 def main(options: Experiment) -> int:
@@ -64,10 +127,12 @@ def main(options: Experiment) -> int:
         for name in options.objective:
             checks.one_of("objective", name, PRESETS)
         checks.positive("seeds", options.seeds)
-        world = Grid(pairs=options.pairs, members=options.members, device=options.device)
+        worlds = options.worlds()
+        chunks = -(-options.seeds // options.chunk)
+        cells = len(worlds) * len(options.objective) * chunks
         records = run(
-            world,
-            {name: PRESETS[name](options.beta) for name in options.objective},
+            worlds,
+            {name: PRESETS[name](options.strength()) for name in options.objective},
             OPTIMISERS[options.optimiser],
             range(options.seeds),
             steps=options.steps,
@@ -76,7 +141,9 @@ def main(options: Experiment) -> int:
             chunk=options.chunk,
             resume=options.resume,
             workers=options.workers,
-            progress=partial(tqdm, unit="cell", disable=None),
+            backend=options.backend,
+            address=options.address,
+            progress=partial(tqdm, total=cells, unit="cell", disable=None),
         )
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,11 +151,20 @@ def main(options: Experiment) -> int:
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    rows = records.rows()
-    last = rows[rows.step == rows.step.max()]
-    print(last.groupby("objective")[METRICS].mean().round(3).to_string())
+    last = records.select(step=-1)
+    groups = ["world", "objective"] if len(worlds) > 1 else ["objective"]
+    print(last.groupby(groups)[METRICS].mean().round(3).to_string())
     print(f"records in {records.folder.resolve()}")
     return 0
+
+
+def _noise(text: str) -> float | str:
+    """A share, or the name of an annotator."""
+    try:
+        return float(text)
+    except ValueError:
+        checks.one_of("noise", text, ANNOTATORS)
+        return text
 
 
 if __name__ == "__main__":

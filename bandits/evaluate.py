@@ -30,12 +30,12 @@ def evaluate(
 
     gold, proxy: expected true reward and utility; member_std: expected spread of the members; kl:
     exact KL to the reference in nats; entropy in nats; accuracy: share of prompts whose most likely
-    response is best; full: all of them; optimal: all best responses above 0.9.
+    response is best; full: all of them; optimal: all best responses above 0.9. Ties count.
     """
     policy = log_policy.exp()
-    best = gold.argmax(-1)
-    right = policy.argmax(-1) == best
-    on_best = policy.gather(-1, best.expand(len(policy), -1)[..., None])[..., 0]
+    best = gold == gold.max(-1, keepdim=True).values
+    right = (best & (policy == policy.max(-1, keepdim=True).values)).any(-1)
+    on_best = (policy * best).sum(-1)
     utility = bound.objective.utility(scores, bound.binding)
     columns = {
         "gold": (policy * gold).sum(-1).mean(-1),

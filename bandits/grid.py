@@ -8,50 +8,75 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from bandits.networks import init_layers
+from bandits.ensemble import Ensemble, Outputs
+from bandits.ensembles import Independent
 from bandits.policies import MlpPolicy
-from bandits.reward_models import RewardTraining, train_reward_models
-from bandits.streams import stream
+from bandits.preferences import Comparisons, Preferences
 from bandits.training import train_population
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.scores import Scores
 
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+NORMALISATIONS = ("none", "centred", "standardised")
+
 
 @dataclass(frozen=True)
 class Grid:
-    """A prompts x responses world with gold = identity [rewardrobust2024, sec. 6].
+    """A prompts x responses world with gold = identity by default [rewardrobust2024, sec. 6].
 
-    pairs:   comparisons of each prompt: its best response against that many others, drawn without
-             replacement. With all others compared nothing is left to chance.
-    members: reward models; each starts from weights of its own and sees the same comparisons.
-    rewards: how they are trained.
-    hidden:  width of the policy's two hidden layers; the reference is its initial state.
-    device:  'cpu' or 'cuda'.
+    gold:        true reward of every cell, row by row (`Grid.with_gold` takes an array), or None
+                 for 1 on the diagonal.
+    preferences: how comparisons come about.
+    ensemble:    which reward models are fitted to them.
+    normalise:   'centred' subtracts each member's mean under the reference, which Bradley-Terry
+                 leaves open; 'standardised' also divides by its spread (heterologous fusion
+                 [rewardrobust2024, Table 8]); 'none' leaves scores as they are.
+    hidden:      width of the policy's two hidden layers; the reference is its initial state.
+    device:      'cpu' or 'cuda'; dtype 'float32' or 'float64'.
 
-    Raises `InputError` for sizes that make no sense or a device that is absent.
+    Raises `InputError` for sizes that make no sense, unknown names or a device that is absent.
     """
 
     prompts: int = 8
     responses: int = 8
-    pairs: int = 2
-    members: int = 4
-    rewards: RewardTraining = RewardTraining()
+    gold_rows: tuple[tuple[float, ...], ...] | None = None
+    preferences: Preferences = Preferences()
+    ensemble: Ensemble = Independent()
+    normalise: str = "centred"
     hidden: int = 32
     device: str = "cpu"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
-        for name in ("prompts", "members", "hidden"):
+        for name in ("prompts", "hidden"):
             checks.positive(name, getattr(self, name))
         if self.responses < 2:
             raise InputError("responses", "at least 2", self.responses)
-        if not 1 <= self.pairs < self.responses:
-            raise InputError("pairs", f"between 1 and {self.responses - 1}", self.pairs)
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise InputError("device", "available", "'cuda'", "use device='cpu'")
+        checks.one_of("normalise", self.normalise, NORMALISATIONS)
+        checks.one_of("dtype", self.dtype, DTYPES)
+        if self.device.startswith("cuda") and not torch.cuda.is_available():
+            raise InputError("device", "available", repr(self.device), "use device='cpu'")
+        if self.gold_rows is not None:
+            gold = np.array(self.gold_rows)
+            if gold.shape != self.shape:
+                raise InputError("gold", f"of shape {self.shape}", gold.shape)
+            checks.finite("gold", gold)
+        self.preferences.check(*self.shape)
+
+    @classmethod
+    def with_gold(cls, gold: Float[np.ndarray, "prompts responses"], **options: Any) -> "Grid":
+        """A world of any true rewards.
+
+        >>> Grid.with_gold(np.array([[0.0, 1.0, 0.5]])).shape
+        (1, 3)
+        """
+        prompts, responses = gold.shape
+        rows = tuple(tuple(row) for row in gold.tolist())
+        return cls(prompts, responses, rows, **options)
 
     @property
     def name(self) -> str:
@@ -59,26 +84,46 @@ class Grid:
         return f"grid {self.prompts}x{self.responses}"
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Prompts and responses."""
+        return self.prompts, self.responses
+
+    @property
     def gold(self) -> Float[torch.Tensor, "prompts responses"]:
-        """True rewards: 1 for the best response of each prompt, else 0."""
-        best = torch.arange(self.prompts) % self.responses
-        gold = torch.nn.functional.one_hot(best, self.responses)
-        return gold.to(torch.float32).to(self.device)
+        """True rewards."""
+        if self.gold_rows is not None:
+            gold = torch.tensor(self.gold_rows, dtype=torch.float64)
+        else:
+            best = torch.arange(self.prompts) % self.responses
+            gold = torch.nn.functional.one_hot(best, self.responses)
+        return gold.to(dtype=DTYPES[self.dtype], device=self.device)
 
-    def rejected(self, seeds: Sequence[int]) -> Int[torch.Tensor, "seeds prompts pairs"]:
-        """The responses that each prompt's best one was compared with."""
-        rows = np.stack([self._others(stream(seed, "comparisons")) for seed in seeds])
-        return torch.as_tensor(rows, device=self.device)
+    def comparisons(self, seeds: Sequence[int]) -> Comparisons:
+        """What the reward models of every seed see."""
+        members, split = self.ensemble.members, self.ensemble.split
+        return Comparisons.of(self.preferences, self.gold, seeds, members=members, split=split)
 
-    def scores(self, seeds: Sequence[int]) -> Scores:
-        """Members (seeds, prompts, responses, k) of trained reward models, uncentred."""
+    def outputs(self, seeds: Sequence[int]) -> Outputs:
+        """Trained reward models, as they are."""
         return _trained(self, tuple(seeds))
 
+    def scores(self, seeds: Sequence[int]) -> Scores:
+        """Members (seeds, prompts, responses, k) of trained reward models, not normalised."""
+        members, head_std = self.outputs(seeds)
+        last = [None if a is None else a.movedim(1, -1).contiguous() for a in (members, head_std)]
+        assert last[0] is not None
+        return Scores(last[0], head_std=last[1])
+
     def prepare(self, seeds: Sequence[int]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
-        """Initial policy, ln of the reference that it is, and scores centred under it."""
+        """Initial policy, ln of the reference that it is, and normalised scores."""
         policy = MlpPolicy.initial(self, seeds)
         log_reference = policy.log_probabilities().detach()
-        return policy, log_reference, self.scores(seeds).centred(log_reference)
+        scores = self.scores(seeds)
+        if self.normalise == "centred":
+            scores = scores.centred(log_reference)
+        elif self.normalise == "standardised":
+            scores = scores.standardised(log_reference)
+        return policy, log_reference, scores
 
     def train(
         self,
@@ -90,19 +135,22 @@ class Grid:
         evaluate_every: int,
     ) -> Iterator[pd.DataFrame]:
         """Reward models, then a policy, for all seeds at once; see `theory.experiment.World`."""
-        return train_population(self, objective, optimiser, seeds, steps, evaluate_every)
+        sound = self._sound(seeds)
+        return train_population(self, objective, optimiser, sound, steps, evaluate_every)
 
-    def _others(self, rng: np.random.Generator) -> np.ndarray:
-        best = np.arange(self.prompts) % self.responses
-        ranks = rng.random((self.prompts, self.responses))
-        ranks[np.arange(self.prompts), best] = np.inf
-        return ranks.argsort(-1)[:, : self.pairs]
+    def _sound(self, seeds: Sequence[int]) -> list[int]:
+        """Seeds whose reward models are finite; the others are named and left out."""
+        members = self.outputs(seeds).members
+        broken = (~members.isfinite()).flatten(1).any(-1).tolist()
+        for seed, lost in zip(seeds, broken, strict=True):
+            if lost:
+                print(f"seed {seed} stopped: its reward models are not finite ({self.ensemble})")
+        if all(broken):
+            raise InputError("reward models", "finite in some run", "NaN or infinite in all")
+        return [seed for seed, lost in zip(seeds, broken, strict=True) if not lost]
 
 
 @lru_cache(maxsize=4)
-def _trained(world: Grid, seeds: tuple[int, ...]) -> Scores:
+def _trained(world: Grid, seeds: tuple[int, ...]) -> Outputs:
     """Reward models do not depend on the objective: trained once for all of them."""
-    sizes = (world.prompts, world.hidden, world.hidden, world.responses)
-    layers = init_layers(seeds, "reward", sizes, members=world.members, device=world.device)
-    chosen = world.gold.argmax(-1)
-    return train_reward_models(layers, chosen, world.rejected(seeds), world.rewards)
+    return world.ensemble.train(world.comparisons(seeds), seeds, world.shape)

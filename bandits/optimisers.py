@@ -1,47 +1,23 @@
 """From an objective to policies: exactly, by best-of-n, by the exact gradient, and by PPO."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 
 from bandits.policies import Policy
 from bandits.streams import draw
+from bandits.strength import Annealed, Controller, Strength
 from theory import checks
 from theory.arrays import like, to_numpy
 from theory.best_of_n import best_of_n_law
-from theory.objective import Bound, Objective, sample_reward, value
+from theory.objective import Bound, Objective
 from theory.optimum import bind, solve
-from theory.penalties import Penalty
 from theory.scores import Scores
 
 Evaluation = tuple[int, torch.Tensor, Bound]
 """Step, ln pi (seeds, prompts, responses), and the bound objective that was optimised."""
-
-
-@dataclass(frozen=True)
-class Annealed:
-    """beta falls geometrically from `start` to the objective's own over a share of the steps.
-
-    A network shared by the prompts saturates early under a small fixed beta.
-    """
-
-    start: float = 2.0
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        checks.positive("start", self.start)
-        checks.positive("share", self.share)
-
-    def beta(self, final: float, step: int, steps: int) -> float:
-        """beta at one step.
-
-        >>> Annealed(2.0, 0.5).beta(0.02, 5, 20)
-        0.2
-        """
-        done = min(1.0, step / max(1.0, self.share * steps))
-        return float(self.start * (final / self.start) ** done)
 
 
 @dataclass(frozen=True)
@@ -96,10 +72,14 @@ class BestOfN:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Adam on the exact `value`, averaged over prompts."""
+    """Adam on the exact `value`, averaged over prompts.
+
+    annealed, controller: of beta, for a `Penalty` and for a `TargetKL`.
+    """
 
     learning_rate: float = 5e-3
     annealed: Annealed | None = None
+    controller: Controller = Controller()
 
     def optimise(
         self,
@@ -114,9 +94,9 @@ class Gradient:
         """Evaluations every `evaluate_every` steps, and at the end."""
         bound = bind(objective, scores, log_reference)
         adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
+        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
         for step in range(steps):
-            now = _at_step(bound, self.annealed, step, steps)
-            loss = -value(now, policy.log_probabilities(), log_reference, scores).mean(-1).sum()
+            loss = -strength.value(step, policy.log_probabilities()).mean(-1).sum()
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -131,10 +111,13 @@ class PPO:
     samples:       responses drawn for each prompt and iteration.
     epochs:        passes over them, each one step of Adam.
     clip:          half-width of the trusted interval of pi / pi_old.
+    critic_start:  value of every prompt at first.
     critic_rate:   how far the value of a prompt moves to the mean sampled reward.
-    annealed:      schedule of beta, or None for a constant one.
+    annealed:      schedule of the beta of a `Penalty`, or None for a constant one.
+    controller:    of beta, for a `TargetKL`.
     whiten:        divide advantages by their standard deviation.
 
+    A response is one step, so generalised advantages are reward minus value for every lambda.
     Rewards depend on the cell alone, so the clipped loss needs only how often each cell was drawn.
     With one epoch the ratio is 1 and nothing is clipped: REINFORCE with a baseline (`REINFORCE`).
     """
@@ -143,8 +126,10 @@ class PPO:
     epochs: int = 4
     clip: float = 0.2
     learning_rate: float = 5e-3
+    critic_start: float = 0.0
     critic_rate: float = 0.3
     annealed: Annealed | None = Annealed()
+    controller: Controller = Controller()
     whiten: bool = False
 
     def __post_init__(self) -> None:
@@ -165,18 +150,18 @@ class PPO:
         bound = bind(objective, scores, log_reference)
         adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
         prompts = log_reference.shape[-2]
-        critic = torch.zeros_like(log_reference[..., 0])
+        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
+        critic = torch.full_like(log_reference[..., 0], self.critic_start)
         noise = draw(
             seeds, "rollouts", lambda rng: rng.random((steps, prompts, self.samples)),
             dtype=log_reference.dtype, device=str(log_reference.device),
         )  # fmt: skip
         for step in range(steps):
-            now = _at_step(bound, self.annealed, step, steps)
             current = policy.log_probabilities()
             with torch.no_grad():
                 before = current.detach()
                 counts = _counts(before, noise[:, step])
-                reward = sample_reward(now, before - log_reference, scores)
+                reward = strength.reward(step, before)
                 advantage = reward - critic[..., None]
                 sampled = (counts * reward).sum(-1) / self.samples
                 critic = critic + self.critic_rate * (sampled - critic)
@@ -210,15 +195,14 @@ class PPO:
 
 REINFORCE = PPO(epochs=1)
 """One policy-gradient step an iteration, with the critic as baseline."""
-
-
-def _at_step(bound: Bound, annealed: Annealed | None, step: int, steps: int) -> Bound:
-    """The bound objective at the beta of this step."""
-    strength = bound.objective.strength
-    if annealed is None or not isinstance(strength, Penalty):
-        return bound
-    beta = annealed.beta(strength.beta, step, steps)
-    return Bound(replace(bound.objective, strength=Penalty(beta)), bound.binding)
+OPTIMISERS = {
+    "ppo": PPO(),
+    "reinforce": REINFORCE,
+    "gradient": Gradient(),
+    "exact": Exact(),
+    "best_of_n": BestOfN(),
+}
+"""Optimisers by name, with their defaults."""
 
 
 def _counts(log_policy: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from jaxtyping import Float
 
-from bandits.networks import Layers, forward, init_layers
+from bandits.networks import Layers, PerPrompt
 
 
 @runtime_checkable
@@ -29,16 +29,21 @@ class MlpPolicy:
     """Three layers from a one-hot prompt to the logits of its responses, shared by the prompts."""
 
     parameters: Layers
+    network: PerPrompt
+    shape: tuple[int, int]
 
     @classmethod
     def initial(cls, world: Any, seeds: Sequence[int]) -> "MlpPolicy":
         """Random weights of each seed."""
-        sizes = (world.prompts, world.hidden, world.hidden, world.responses)
-        return cls(init_layers(seeds, "policy", sizes, device=world.device))
+        network = PerPrompt((world.hidden, world.hidden))
+        parameters = network.init(
+            seeds, "policy", world.shape, dtype=world.gold.dtype, device=world.device
+        )
+        return cls(parameters, network, world.shape)
 
     def log_probabilities(self) -> Float[torch.Tensor, "seeds prompts responses"]:
         """ln pi of every response."""
-        return torch.log_softmax(forward(self.parameters)[:, 0], -1)
+        return torch.log_softmax(self.network(self.parameters, self.shape)[:, 0], -1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,16 @@
 """Swap the world, keep the objective: what a world offers, and how experiments run on it."""
 
+import re
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pandas as pd
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from theory import checks
+from theory.backends import connected
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.records import Records
@@ -43,7 +45,7 @@ class World(Protocol):
 
 
 def run(
-    world: World,
+    world: World | Mapping[str, World],
     objectives: Mapping[str, Objective],
     optimiser: Any,
     seeds: Sequence[int],
@@ -54,20 +56,24 @@ def run(
     chunk: int = CHUNK,
     resume: bool = False,
     workers: int = 1,
+    backend: str = "loky",
+    address: str | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Records:
-    """Train every objective on every seed and record the evaluations.
+    """Train every objective on every seed, in one world or in several by name, and record it.
 
-    Cells (an objective and a chunk of seeds) go through joblib, whose `parallel_config` picks the
-    backend. A cell that fails does not stop the others. Raises `InputError` for sizes below 1, no
-    seeds or duplicate ones, and after all cells `RuntimeError` naming those that failed.
+    Cells (a world, an objective and a chunk of seeds) go through joblib; `backend`, `workers` and
+    `address` as in `theory.backends.connected`. The workers of a cluster must see the folder `out`.
+    A cell that fails does not stop the others. Raises `InputError` for sizes below 1, no seeds or
+    duplicate ones, and after all cells `RuntimeError` naming those that failed.
     """
     for name, size in (("steps", steps), ("evaluate_every", evaluate_every), ("chunk", chunk)):
         checks.positive(name, size)
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise InputError("seeds", "at least one, none twice", list(seeds))
+    worlds = world if isinstance(world, Mapping) else {world.name: world}
     config = {
-        "world": repr(world),
+        "worlds": {name: repr(setting) for name, setting in worlds.items()},
         "objectives": {name: str(objective) for name, objective in objectives.items()},
         "optimiser": repr(optimiser),
         "seeds": list(seeds),
@@ -78,39 +84,52 @@ def run(
     records = Records.create(out, config, resume=resume)
     finished = records.finished()
     tasks = [
-        delayed(_cell)(world, name, objective, optimiser, part, steps, evaluate_every, records)
+        delayed(_run_cell)(cell, here, objective, optimiser, steps, evaluate_every, records)
+        for setting, here in worlds.items()
         for name, objective in objectives.items()
         for part in (list(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk))
-        if _cell_name(name, part) not in finished
+        if (cell := _Cell(setting, name, part)).file not in finished
     ]
-    outcomes = progress(Parallel(n_jobs=workers, return_as="generator")(tasks))
+    with connected(backend, workers, address) as pool:
+        outcomes = list(progress(pool(tasks)))
     failures = [failure for failure in outcomes if failure]
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(tasks)} cells failed:\n" + "\n".join(failures))
     return records
 
 
-def _cell(
+class _Cell(NamedTuple):
+    """What is computed and recorded in one go."""
+
+    world: str
+    objective: str
+    seeds: Sequence[int]
+
+    @property
+    def file(self) -> str:
+        """Its name in the folder of records."""
+        world, objective = (re.sub(r"[^\w=.-]+", "_", s) for s in (self.world, self.objective))
+        return f"{world}.{objective}.{self.seeds[0]}-{self.seeds[-1]}"
+
+
+def _run_cell(
+    cell: _Cell,
     world: World,
-    name: str,
     objective: Objective,
     optimiser: Any,
-    seeds: Sequence[int],
     steps: int,
     evaluate_every: int,
     records: Records,
 ) -> str | None:
-    """Run and record one cell; the traceback where it failed."""
+    """Run and record one cell; what went wrong where it failed."""
     try:
         frames = world.train(
-            objective, optimiser, seeds, steps=steps, evaluate_every=evaluate_every
+            objective, optimiser, cell.seeds, steps=steps, evaluate_every=evaluate_every
         )
-        labelled = (frame.assign(objective=name, world=world.name) for frame in frames)
-        records.write(_cell_name(name, seeds), labelled)
+        labels = {"objective": cell.objective, "world": cell.world}
+        records.write(cell.file, (frame.assign(**labels) for frame in frames))
+    except InputError as error:
+        return f"{cell.file}: {error}"
     except Exception:
-        return f"{_cell_name(name, seeds)}: {traceback.format_exc()}"
+        return f"{cell.file}: {traceback.format_exc()}"
     return None
-
-
-def _cell_name(name: str, seeds: Sequence[int]) -> str:
-    return f"{name}.{seeds[0]}-{seeds[-1]}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text
 
@@ -90,6 +91,21 @@ class Records:
             paths += sorted(self.folder.glob("*.csv.part"))
         frames = [pd.read_csv(path) for path in paths if path.stat().st_size]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+    def select(self, **values: Any) -> pd.DataFrame:
+        """Rows with these values, e.g. `select(objective="mean", step=60)`; last step: step=-1.
+
+        Raises `InputError` for a column or value that there is none of.
+        """
+        rows = self.rows()
+        for column, value in values.items():
+            checks.one_of("column", column, list(rows))
+            if column == "step" and value == -1:
+                value = rows.step.max()
+            rows = rows[rows[column] == value]
+            if rows.empty:
+                raise InputError(column, "a recorded value", repr(value))
+        return rows
 
 
 def concatenate(records: Iterable[Records]) -> pd.DataFrame:

@@ -47,6 +47,7 @@ REFERENCES = {
     "gao2023": Reference(
         "Gao, Schulman and Hilton", 2023, "Scaling Laws for Reward Model Overoptimization"
     ),
+    "hu2021": Reference("Hu et al.", 2021, "LoRA: Low-Rank Adaptation of Large Language Models"),
     "johnson1984": Reference(
         "Johnson and Lindenstrauss", 1984, "Extensions of Lipschitz mappings into a Hilbert space"
     ),
@@ -61,6 +62,9 @@ REFERENCES = {
     "schulman2020": Reference("Schulman", 2020, "Approximating KL divergence"),
     "smyth2004": Reference(
         "Smyth", 2004, "Linear models and empirical Bayes methods for differential expression"
+    ),
+    "ziegler2019": Reference(
+        "Ziegler et al.", 2019, "Fine-Tuning Language Models from Human Preferences"
     ),
     "xia2024": Reference(
         "Xia et al.", 2024, "LESS: Selecting Influential Data for Targeted Instruction Tuning"

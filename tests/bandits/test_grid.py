@@ -9,9 +9,9 @@ import torch
 
 from bandits.__main__ import Experiment, main
 from bandits.grid import Grid
-from bandits.networks import forward, init_layers
-from bandits.optimisers import PPO, REINFORCE, Annealed, BestOfN, Exact, Gradient
+from bandits.optimisers import PPO, REINFORCE, BestOfN, Exact, Gradient
 from bandits.policies import MlpPolicy, TabularPolicy
+from bandits.strength import Annealed
 from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
@@ -159,24 +159,6 @@ def test_constant_rewards_leave_the_policy_where_it_is():
     assert float((reached - log_reference).abs().max()) < FLOAT32
 
 
-def test_comparisons_never_reject_the_best_response():
-    world = Grid(pairs=7)
-    rejected = world.rejected([0, 1])
-    best = torch.arange(8)[None, :, None]
-    assert not (rejected == best).any()
-    assert (rejected.sort(-1).values[0, 0] == torch.arange(1, 8)).all()
-    assert not torch.equal(Grid().rejected([0]), Grid().rejected([1]))
-
-
-def test_members_and_seeds_have_weights_of_their_own():
-    few = init_layers([4], "reward", (3, 5, 2), members=2)
-    many = init_layers([1, 4], "reward", (3, 5, 2), members=3)
-    for small, large in zip(few, many, strict=True):
-        torch.testing.assert_close(small[0], large[1, :2])
-    assert forward(many, torch.eye(3)).shape == (2, 3, 3, 2)
-    assert not torch.equal(many[0][0, 0], many[0][0, 1])
-
-
 def test_annealing_ends_at_the_strength_of_the_objective():
     schedule = Annealed(2.0, 0.8)
     assert schedule.beta(0.15, 0, 60) == 2.0
@@ -204,7 +186,13 @@ def test_command(tmp_path, capsys):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"responses": 1}, {"pairs": 0}, {"pairs": 8}, {"members": 0}, {"prompts": 0}],
+    [
+        {"responses": 1},
+        {"prompts": 0},
+        {"normalise": "zscore"},
+        {"dtype": "float16"},
+        {"gold_rows": ((1.0,),)},
+    ],
 )
 def test_bad_worlds(wrong):
     with pytest.raises(InputError):

@@ -87,7 +87,7 @@ def test_a_failed_cell_is_named_and_the_others_stay(tmp_path):
     ):
         go(Coin(fail_at=3), tmp_path / "a")
     records = Records.open(tmp_path / "a")
-    assert records.finished() == {f"{o}.{c}" for o in OBJECTIVES for c in ("0-1", "4-4")}
+    assert records.finished() == {f"coin.{o}.{c}" for o in OBJECTIVES for c in ("0-1", "4-4")}
 
 
 def test_a_folder_is_not_overwritten(tmp_path):

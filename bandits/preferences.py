@@ -1,0 +1,260 @@
+"""Which responses were compared, and who won: the data of a population of reward models."""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+
+from bandits.streams import stream
+from theory import checks
+from theory.errors import InputError
+
+ANNOTATORS = {"expert": 0.0, "opposite": 0.065, "external": 0.23, "ai": 0.36}
+"""Share of flipped labels by annotator [rewardrobust2024, App. A].
+
+Disagreement with the paper's experts: the public's outright opposite judgements, the public's
+where neither sees a tie (1 - 77%), and those of a language model (1 - 64%, on samples that were
+chosen for being contested).
+"""
+OPPONENTS = ("best", "any")
+SPLITS = ("same", "bootstrap", "disjoint", "fresh")
+TRIES = 1000
+"""Data sets that are drawn in search of one that covers every response."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparisons:
+    """Who beat whom, for the members of every seed; cells are prompt * responses + response.
+
+    chosen, rejected: cells that were compared; one copy for all members, or one each.
+    weights:          how much each comparison counts for each member; they sum to 1.
+    """
+
+    chosen: Int[torch.Tensor, "seeds copies comparisons"]
+    rejected: Int[torch.Tensor, "seeds copies comparisons"]
+    weights: Float[torch.Tensor, "seeds members comparisons"]
+
+    @classmethod
+    def of(
+        cls,
+        preferences: "Preferences",
+        gold: Float[torch.Tensor, "prompts responses"],
+        seeds: Sequence[int],
+        *,
+        members: int,
+        split: str,
+    ) -> "Comparisons":
+        """What the members of every seed see."""
+        copies = members if split == "fresh" else 1
+        chosen, rejected = preferences.sample(gold.cpu().numpy(), seeds, copies)
+        weights = split_weights(split, seeds, members, chosen.shape[-1])
+        return cls(
+            torch.as_tensor(chosen, device=gold.device),
+            torch.as_tensor(rejected, device=gold.device),
+            torch.as_tensor(weights, dtype=gold.dtype, device=gold.device),
+        )
+
+    def pooled(self) -> "Comparisons":
+        """All comparisons of a seed, alike, for one model."""
+        chosen, rejected = (cells.flatten(-2)[:, None] for cells in (self.chosen, self.rejected))
+        uniform = torch.full_like(chosen, 1 / chosen.shape[-1], dtype=self.weights.dtype)
+        return Comparisons(chosen, rejected, uniform)
+
+    def margins(
+        self, scores: Float[torch.Tensor, "seeds #members prompts responses"]
+    ) -> Float[torch.Tensor, "seeds members comparisons"]:
+        """Score of the chosen response minus that of the rejected one."""
+        return self.gather(scores, self.chosen) - self.gather(scores, self.rejected)
+
+    def gather(
+        self,
+        scores: Float[torch.Tensor, "seeds #members prompts responses"],
+        cells: Int[torch.Tensor, "seeds copies comparisons"],
+    ) -> Float[torch.Tensor, "seeds members comparisons"]:
+        """Scores of cells, for every member."""
+        flat, members = scores.flatten(-2), self.weights.shape[1]
+        return torch.gather(
+            flat.expand(-1, members, -1), -1, cells.expand(-1, members, -1)
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """How comparisons come about.
+
+    pairs:     comparisons of each prompt.
+    opponents: 'best' compares each prompt's best response with that many others, drawn without
+               replacement [rewardrobust2024, sec. 6]; 'any' compares two responses at random.
+    noise:     share of labels that are flipped, or the name of one of `ANNOTATORS`.
+    logistic:  the truly better response wins with probability sigma(gold difference)
+               [bradley1952] instead of always.
+    covered:   draw data sets until every response has lost somewhere: one that never lost may be
+               overrated everywhere, which no ensemble sees.
+    given:     (prompt, chosen, rejected) of every comparison, instead of drawing any.
+
+    Raises `InputError` for an unknown name, pairs < 1 or noise outside of [0, 1].
+    """
+
+    pairs: int = 2
+    opponents: str = "best"
+    noise: float | str = 0.0
+    logistic: bool = False
+    covered: bool = False
+    given: tuple[tuple[int, int, int], ...] | None = None
+
+    def __post_init__(self) -> None:
+        checks.positive("pairs", self.pairs)
+        checks.one_of("opponents", self.opponents, OPPONENTS)
+        if isinstance(self.noise, str):
+            checks.one_of("noise", self.noise, ANNOTATORS)
+        elif not 0 <= self.noise <= 1:
+            raise InputError("noise", "a share in [0, 1], or an annotator", self.noise)
+
+    @classmethod
+    def read(cls, path: Path) -> "Preferences":
+        """Comparisons of a CSV file with columns prompt, chosen and rejected (numbers from 0)."""
+        table = pd.read_csv(path)
+        columns = ["prompt", "chosen", "rejected"]
+        missing = [name for name in columns if name not in table]
+        if missing:
+            raise InputError("preferences", f"columns {', '.join(columns)}", list(table.columns))
+        rows = table[columns]
+        whole = rows.apply(pd.to_numeric, errors="coerce")
+        bad = whole.index[(whole.isna() | (whole % 1 != 0)).any(axis=1)]
+        if len(bad):
+            raise InputError(
+                "preferences", "whole numbers", f"{rows.loc[bad[0]].to_dict()} in row {bad[0] + 2}"
+            )
+        return cls(given=tuple((int(x), int(a), int(b)) for x, a, b in whole.to_numpy()))
+
+    def check(self, prompts: int, responses: int) -> None:
+        """Raise `InputError` unless a world of this size can be compared so; warn of gaps."""
+        if self.given is not None:
+            _check_given(np.array(self.given, int).reshape(-1, 3), prompts, responses)
+        elif self.opponents == "best" and self.pairs >= responses:
+            raise InputError("pairs", f"between 1 and {responses - 1}", self.pairs)
+        elif self.covered and prompts * self.pairs < responses:
+            raise InputError(
+                "pairs", f"at least {-(-responses // prompts)} to cover {responses} responses",
+                self.pairs,
+            )  # fmt: skip
+
+    def sample(
+        self, gold: Float[np.ndarray, "prompts responses"], seeds: Sequence[int], copies: int = 1
+    ) -> tuple[Int[np.ndarray, "seeds copies comparisons"], ...]:
+        """Chosen and rejected cells of every seed, in `copies` independent data sets."""
+        sets = [
+            [self._data_set(gold, stream(seed, _purpose(copy))) for copy in range(copies)]
+            for seed in seeds
+        ]
+        both = np.array(sets).transpose(2, 0, 1, 3)
+        return both[0], both[1]
+
+    def _data_set(self, gold: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Chosen and rejected cells of one data set, (2, comparisons)."""
+        if self.given is not None:
+            prompt, chosen, rejected = np.array(self.given, int).T
+            return np.stack([prompt * gold.shape[1] + response for response in (chosen, rejected)])
+        for _ in range(TRIES):
+            prompt, first, second = self._pairs(gold, rng)
+            chosen, rejected = self._labelled(gold, prompt, first, second, rng)
+            if not self.covered or len(np.unique(rejected)) == gold.shape[1]:
+                cells = prompt * gold.shape[1]
+                return np.stack([cells + chosen, cells + rejected])
+        raise InputError(
+            "covered", f"possible within {TRIES} draws", f"{self.pairs} pairs a prompt",
+            "compare more pairs",
+        )  # fmt: skip
+
+    def _pairs(self, gold: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """Prompts and the two responses of every comparison."""
+        prompts, responses = gold.shape
+        prompt = np.repeat(np.arange(prompts), self.pairs)
+        if self.opponents == "best":
+            best = gold.argmax(-1)
+            ranks = rng.random((prompts, responses))
+            ranks[np.arange(prompts), best] = np.inf
+            return prompt, best[prompt], ranks.argsort(-1)[:, : self.pairs].ravel()
+        first = rng.integers(responses, size=prompt.size)
+        return prompt, first, (first + rng.integers(1, responses, size=prompt.size)) % responses
+
+    def _labelled(
+        self,
+        gold: np.ndarray,
+        prompt: np.ndarray,
+        first: np.ndarray,
+        second: np.ndarray,
+        rng: np.random.Generator,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Winners and losers; ties are decided by a coin."""
+        margin = gold[prompt, first] - gold[prompt, second]
+        if self.logistic:
+            wins = rng.random(prompt.size) < 1 / (1 + np.exp(-margin))
+        else:
+            wins = np.where(margin == 0, rng.random(prompt.size) < 0.5, margin > 0)
+        noise = ANNOTATORS[self.noise] if isinstance(self.noise, str) else self.noise
+        wins ^= rng.random(prompt.size) < noise
+        return np.where(wins, first, second), np.where(wins, second, first)
+
+
+def split_weights(
+    split: str, seeds: Sequence[int], members: int, comparisons: int
+) -> Float[np.ndarray, "seeds members comparisons"]:
+    """What each member sees: all ('same', 'fresh'), a bootstrap resample, or a part of its own.
+
+    Raises `InputError` for an unknown split, and for 'disjoint' with fewer comparisons than
+    members.
+    """
+    checks.one_of("split", split, SPLITS)
+    if split == "disjoint" and comparisons < members:
+        raise InputError("split", f"not 'disjoint' with {comparisons} comparisons", members)
+    return np.stack([_weights(split, stream(s, "split"), members, comparisons) for s in seeds])
+
+
+def _weights(
+    split: str, rng: np.random.Generator, members: int, comparisons: int
+) -> Float[np.ndarray, "members comparisons"]:
+    if split == "bootstrap":
+        uniform = np.full(comparisons, 1 / comparisons)
+        return rng.multinomial(comparisons, uniform, size=members) / comparisons
+    if split == "disjoint":
+        mine = np.arange(members)[:, None] == rng.permutation(comparisons) % members
+        return mine / mine.sum(-1, keepdims=True)
+    return np.full((members, comparisons), 1 / comparisons)
+
+
+def _purpose(copy: int) -> str:
+    return "comparisons" if copy == 0 else f"comparisons {copy}"
+
+
+def _check_given(given: np.ndarray, prompts: int, responses: int) -> None:
+    if not len(given):
+        raise InputError("preferences", "at least one comparison", "none")
+    limits = np.array([prompts, responses, responses])
+    outside = ((given < 0) | (given >= limits)).any(-1)
+    if outside.any():
+        row = int(outside.argmax())
+        raise InputError(
+            "preferences", f"prompts below {prompts} and responses below {responses}",
+            f"{tuple(given[row].tolist())} in comparison {row}", "enlarge the world",
+        )  # fmt: skip
+    same = given[:, 1] == given[:, 2]
+    if same.any():
+        row = int(same.argmax())
+        raise InputError(
+            "preferences", "two different responses",
+            f"{tuple(given[row].tolist())} in comparison {row}",
+        )  # fmt: skip
+    cells = given[:, :1] * responses + given[:, 1:]
+    never = prompts * responses - len(np.unique(cells))
+    if never:
+        warnings.warn(
+            f"{never} of {prompts * responses} responses are never compared: their scores are "
+            "what initialisation left",
+            stacklevel=2,
+        )
