@@ -11,6 +11,13 @@ from matplotlib.figure import Figure as Canvas
 from theory import checks
 
 SCALES = ("toy", "tiny", "full")
+PREDICATES = {
+    "reproduces": "reproduces it",
+    "in part": "reproduces it in part",
+    "differs": "does not reproduce it",
+    "cannot be checked here": "cannot check it",
+}
+VERDICTS = tuple(PREDICATES)
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,24 @@ class Setting:
         return np.random.default_rng([self.seed, zlib.crc32(key.encode())])
 
 
+@dataclass(frozen=True)
+class Finding:
+    """A claim of a paper, in our words, and what became of it here.
+
+    verdict: 'reproduces', 'differs', 'in part', or 'cannot be checked here'.
+    """
+
+    claim: str
+    measured: str
+    verdict: str
+
+    def __post_init__(self) -> None:
+        checks.one_of("verdict", self.verdict, VERDICTS)
+
+    def __str__(self) -> str:
+        return f"Claim: {self.claim} Measured: {self.measured} This {PREDICATES[self.verdict]}."
+
+
 @dataclass(frozen=True, eq=False)
 class Figure:
     """A figure of a paper, or of ours.
@@ -45,6 +70,7 @@ class Figure:
     compute: setting to one tidy table. It is written to disk and read again before it is drawn.
     draw:    table to axes on an empty canvas; computes nothing.
     caption: what is shown, over how many draws, and what every band is.
+    findings: the paper's claims against the numbers of the table.
     """
 
     key: str
@@ -55,6 +81,7 @@ class Figure:
     compute: Callable[[Setting], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Canvas], None]
     caption: Callable[[pd.DataFrame], str]
+    findings: Callable[[pd.DataFrame], list[Finding]] = lambda _: []  # noqa: E731
 
     @property
     def paper(self) -> str:

@@ -40,10 +40,13 @@ def render(figure: Figure, setting: Setting, out: Path) -> Entry:
     caption = f"{figure.title}. {figure.caption(table)}"
     if reached.scale != setting.scale:
         caption += f" Drawn at scale '{reached.scale}': it has no scale '{setting.scale}'."
-    text = write_text(out / f"{figure.key}.txt", caption + "\n")
+    findings = figure.findings(table)
+    sentences = [caption, *map(str, findings)]
+    text = write_text(out / f"{figure.key}.txt", "\n".join(sentences) + "\n")
     return {
         "status": "done",
         "caption": caption,
+        "findings": [asdict(finding) for finding in findings],
         "files": [path.name for path in (data, *images, text)],
         "setting": asdict(reached),
     }
