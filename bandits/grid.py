@@ -36,6 +36,8 @@ class Grid:
                  leaves open; 'standardised' also divides by its spread (heterologous fusion
                  [rewardrobust2024, Table 8]); 'none' leaves scores as they are.
     hidden:      width of the policy's two hidden layers; the reference is its initial state.
+    sft:         probability of the best response to which supervised fine-tuning brings the
+                 reference first, or None for random initial weights (nearly uniform).
     device:      'cpu' or 'cuda'; dtype 'float32' or 'float64'.
 
     Raises `InputError` for sizes that make no sense, unknown names or a device that is absent.
@@ -48,6 +50,7 @@ class Grid:
     ensemble: Ensemble = Independent()
     normalise: str = "centred"
     hidden: int = 32
+    sft: float | None = None
     device: str = "cpu"
     dtype: str = "float32"
 
@@ -56,6 +59,8 @@ class Grid:
             checks.positive(name, getattr(self, name))
         if self.responses < 2:
             raise InputError("responses", "at least 2", self.responses)
+        if self.sft is not None and not 0 < self.sft < 1:
+            raise InputError("sft", "a probability between 0 and 1", self.sft)
         checks.one_of("normalise", self.normalise, NORMALISATIONS)
         checks.one_of("dtype", self.dtype, DTYPES)
         if self.device.startswith("cuda") and not torch.cuda.is_available():
@@ -117,6 +122,8 @@ class Grid:
     def prepare(self, seeds: Sequence[int]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
         """Initial policy, ln of the reference that it is, and normalised scores."""
         policy = MlpPolicy.initial(self, seeds)
+        if self.sft is not None:
+            policy.fitted(self._demonstrations(self.sft))
         log_reference = policy.log_probabilities().detach()
         scores = self.scores(seeds)
         if self.normalise == "centred":
@@ -137,6 +144,11 @@ class Grid:
         """Reward models, then a policy, for all seeds at once; see `theory.experiment.World`."""
         sound = self._sound(seeds)
         return train_population(self, objective, optimiser, sound, steps, evaluate_every)
+
+    def _demonstrations(self, best: float) -> Float[torch.Tensor, "prompts responses"]:
+        """`best` on each prompt's best response, the rest spread over the others."""
+        target = torch.full_like(self.gold, (1 - best) / (self.responses - 1))
+        return target.scatter(-1, self.gold.argmax(-1, keepdim=True), best)
 
     def _sound(self, seeds: Sequence[int]) -> list[int]:
         """Seeds whose reward models are finite; the others are named and left out."""

@@ -81,7 +81,7 @@ class Figure:
     compute: Callable[[Setting], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Canvas], None]
     caption: Callable[[pd.DataFrame], str]
-    findings: Callable[[pd.DataFrame], list[Finding]] = lambda _: []  # noqa: E731
+    findings: Callable[[pd.DataFrame], list[Finding]] = lambda _: []
 
     @property
     def paper(self) -> str:
