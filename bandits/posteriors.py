@@ -8,13 +8,13 @@ import torch
 from jaxtyping import Float
 
 from bandits.ensemble import Ensemble, Outputs, Parameters, Shared
-from bandits.networks import Layers
 from bandits.preferences import Comparisons
 from bandits.reward_models import RewardTraining
 from bandits.streams import normal
 from theory import checks
 from theory.errors import InputError
 
+NEWTON_STEPS = 20
 SMALLEST = 1e-12
 """Curvature below which a comparison says nothing about the posterior."""
 
@@ -88,8 +88,9 @@ class Brme(Shared):
 class Laplace(Ensemble):
     """Draws from the Laplace posterior of one reward model's last, linear step.
 
-    Its weights have a normal prior of precision `prior` around the fitted ones; disagreement then
-    comes from what the comparisons leave open and not from initialisation.
+    Its weights have a normal prior of mean 0 and precision `prior`; the hidden layers are those of
+    a fitted model. Disagreement comes from what the comparisons leave open, not from
+    initialisation, and how large it is depends on the prior.
     """
 
     prior: float = 1.0
@@ -103,32 +104,45 @@ class Laplace(Ensemble):
     def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
         """A fitted model, and k draws around it."""
         layers = self._single(data, seeds, shape)
-        fitted = self.network(layers, shape)
-        covariance = self.covariance(data, layers, shape)
+        mode, covariance = self.posterior(self.network.kernel(layers, shape), data)
         values, vectors = torch.linalg.eigh(covariance)
         root = vectors * values.clamp(min=0).sqrt()[..., None, :]
         size = (self.members, root.shape[-1])
         noise = self._draw(data, seeds, "posterior", partial(normal, size=size))
-        drawn = (noise @ root[:, 0].mT).unflatten(-1, shape)
-        return Outputs(fitted + drawn)
+        return Outputs((mode + noise @ root[:, 0].mT).unflatten(-1, shape))
 
-    def covariance(
-        self, data: Comparisons, layers: Layers, shape: tuple[int, int]
-    ) -> Float[torch.Tensor, "seeds 1 cells cells"]:
-        """(K - K D' (prior / W + D K D')^-1 D K) / prior, D the comparisons' differences.
+    def posterior(
+        self, kernel: Float[torch.Tensor, "seeds 1 cells cells"], data: Comparisons
+    ) -> tuple[Float[torch.Tensor, "seeds 1 cells"], Float[torch.Tensor, "seeds 1 cells cells"]]:
+        """Mode and covariance of the scores of all cells.
 
-        W = s (1 - s) with s the fitted probability of each comparison.
+        With D the comparisons' differences and s = sigma(m) of the fitted margins m, the mode is
+        K D' (1 - s) / prior and the covariance (K - K D' (prior / W + D K D')^-1 D K) / prior with
+        W = s (1 - s).
         """
-        kernel = self.network.kernel(layers, shape)
         across = _differences(kernel, data)
         among = _differences(across.mT, data)
-        share = torch.sigmoid(data.pooled().margins(self.network(layers, shape)))
+        share = torch.sigmoid(self._margins(among))
+        mode = (across.mT @ (1 - share)[..., None])[..., 0] / self.prior
         inverse = self.prior / (share * (1 - share)).clamp(min=SMALLEST)
         explained = across.mT @ torch.linalg.solve(among + torch.diag_embed(inverse), across)
-        return (kernel - explained) / self.prior
+        return mode, (kernel - explained) / self.prior
+
+    def _margins(
+        self, among: Float[torch.Tensor, "seeds 1 comparisons comparisons"]
+    ) -> Float[torch.Tensor, "seeds 1 comparisons"]:
+        """The root of m = D K D' sigma(-m) / prior, by Newton's method."""
+        margins = torch.zeros_like(among[..., 0])
+        unit = torch.eye(among.shape[-1], dtype=among.dtype, device=among.device)
+        for _ in range(NEWTON_STEPS):
+            wrong = torch.sigmoid(-margins)
+            residual = margins - (among @ wrong[..., None])[..., 0] / self.prior
+            slope = unit + among * (wrong * (1 - wrong))[..., None, :] / self.prior
+            margins = margins - torch.linalg.solve(slope, residual)
+        return margins
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
-        """M + L; scoring holds k draws of the head."""
+        """M + L trained and loaded: draws are of scores."""
         size = self.size(shape)
         return Parameters(size, size)
 

@@ -1,0 +1,121 @@
+"""What PPO makes of each way to combine reward models: curves, differences, late declines."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pandas as pd
+
+from figures.figure import Setting
+from figures.study import curves, difference, estimate
+from theory.presets import best_case, ensemble_mean, reward_robust, vanilla, wco
+
+SEEDS = {"toy": 64, "tiny": 256}
+SFT, BETA, STEPS, EVERY, LAM = 0.35, 0.3, 240, 5, 0.6
+DISTANCE = 0.7
+"""Nats of KL at which exact optima are compared."""
+PRESETS = {
+    "min": wco,
+    "mix": lambda strength: reward_robust(strength, lam=LAM),
+    "mean": ensemble_mean,
+    "one": vanilla,
+    "max": best_case,
+}
+WORLDS = ("seed noise", "data hole")
+"""Networks that share nothing between responses, and networks that share a gap in the data."""
+
+
+@lru_cache(maxsize=2)
+def compute(setting: Setting) -> pd.DataFrame:
+    """Estimates over seeds, of every world and objective: curves, declines, paired differences."""
+    from bandits.ensembles import Independent
+    from bandits.grid import Grid
+    from bandits.networks import Concatenated
+
+    seeds = list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    ensembles = (Independent(), Independent(network=Concatenated()))
+    tables = []
+    for name, ensemble in zip(WORLDS, ensembles, strict=True):
+        world = Grid(sft=SFT, ensemble=ensemble)
+        trained, exact = _trained(world, seeds), _matched(world, seeds)
+        tables += [curves(trained, ("gold", "kl")).assign(kind="curve", world=name)]
+        tables += [_declines(trained).assign(kind="decline", world=name)]
+        for kind, rows in (("end", trained[trained.step == STEPS]), ("matched", exact)):
+            tables += [_differences(rows).assign(kind=kind, world=name)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def _trained(world: Any, seeds: list[int]) -> pd.DataFrame:
+    """Gold and KL of every seed, objective and iteration; all objectives in one population."""
+    import torch
+
+    from bandits.optimisers import PPO
+    from theory.scores import Scores
+
+    policy, log_reference, scores = world.prepare(seeds)
+    copies = len(PRESETS)
+    utilities = [preset(BETA).utility(scores) for preset in PRESETS.values()]
+    stacked = [layer.detach().repeat(copies, 1, 1, 1) for layer in policy.parameters]
+    found = PPO(annealed=None).optimise(
+        vanilla(BETA), Scores(torch.cat(utilities)[..., None]), log_reference.repeat(copies, 1, 1),
+        replace(policy, parameters=[layer.requires_grad_() for layer in stacked]),
+        seeds * copies, STEPS, EVERY,
+    )  # fmt: skip
+    steps = ((step, log_policy.unflatten(0, (copies, -1))) for step, log_policy, _ in found)
+    frames = [_measured(world, log_policy, log_reference, seeds, step) for step, log_policy in steps]
+    return pd.concat(frames, ignore_index=True)
+
+
+def _matched(world: Any, seeds: list[int]) -> pd.DataFrame:
+    """Gold and KL of the exact optima at one distance from the reference."""
+    import torch
+
+    from theory.optimum import solve
+    from theory.penalties import TargetKL
+
+    _, log_reference, scores = world.prepare(seeds)
+    optima = [
+        solve(preset(TargetKL(DISTANCE)), log_reference, scores).log_policy
+        for preset in PRESETS.values()
+    ]
+    return _measured(world, torch.stack(optima), log_reference, seeds, STEPS)
+
+
+def _measured(
+    world: Any, log_policies: Any, log_reference: Any, seeds: list[int], step: int
+) -> pd.DataFrame:
+    """One row a seed and objective; policies are (objectives, seeds, prompts, responses)."""
+    from theory.divergences import kl
+
+    gold = (log_policies.exp() * world.gold).sum(-1).mean(-1)
+    distance = kl(log_policies, log_reference).mean(-1)
+    return pd.DataFrame(
+        {"objective": [name for name in PRESETS for _ in seeds], "seed": seeds * len(PRESETS),
+         "step": step, "gold": gold.flatten().numpy(), "kl": distance.flatten().numpy()}
+    )  # fmt: skip
+
+
+def _declines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Peak minus end; the peak of one half of the seeds is where the other half is measured."""
+    found = []
+    for name, part in rows.groupby("objective", sort=False):
+        table = part.pivot(index="seed", columns="step", values="gold")
+        halves = table[::2], table[1::2]
+        falls = [
+            other[half.mean().idxmax()] - other[STEPS]
+            for half, other in (halves, halves[::-1])
+        ]
+        numbers = estimate(pd.concat(falls))._asdict()
+        found.append({"objective": name, **numbers, "step": table.mean().idxmax()})
+    return pd.DataFrame(found).assign(metric="gold", seeds=rows.seed.nunique())
+
+
+def _differences(rows: pd.DataFrame) -> pd.DataFrame:
+    """Every pair of objectives on the same seeds, in gold and in KL."""
+    found = [
+        {"objective": f"{first} − {second}", "metric": metric,
+         **difference(rows, first, second, metric)._asdict(), "seeds": rows.seed.nunique()}
+        for first in PRESETS for second in PRESETS if first != second
+        for metric in ("gold", "kl")
+    ]  # fmt: skip
+    return pd.DataFrame(found)
