@@ -79,7 +79,7 @@ class Gradient:
 
     learning_rate: float = 5e-3
     annealed: Annealed | None = None
-    controller: Controller = Controller()
+    controller: Controller = Controller(gain=0.02)
 
     def optimise(
         self,

@@ -1,5 +1,6 @@
 """The experiment contract on a world of a few lines: records, resumption, failures."""
 
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,6 +89,47 @@ def test_a_failed_cell_is_named_and_the_others_stay(tmp_path):
         go(Coin(fail_at=3), tmp_path / "a")
     records = Records.open(tmp_path / "a")
     assert records.finished() == {f"coin.{o}.{c}" for o in OBJECTIVES for c in ("0-1", "4-4")}
+
+
+def test_several_worlds_are_swept_over(tmp_path):
+    worlds = {"plain": Coin(), "other": Coin(fail_at=99)}
+    rows = go(worlds, tmp_path / "a").rows()
+    assert rows.groupby("world").size().to_dict() == {"plain": 30, "other": 30}
+    alone = go(Coin(), tmp_path / "b").rows().drop(columns="world")
+    swept = rows[rows.world == "plain"].drop(columns="world")
+    pd.testing.assert_frame_equal(sort(swept), sort(alone))
+
+
+@pytest.mark.parametrize("backend", ["threading", "dask"])
+def test_a_backend_changes_nothing(backend, tmp_path):
+    """Dask on a real cluster of two processes of this machine."""
+    if backend == "dask":
+        pytest.importorskip("distributed")
+    rows = go(Coin(), tmp_path / backend, workers=2, backend=backend).rows()
+    pd.testing.assert_frame_equal(sort(rows), sort(go(Coin(), tmp_path / "here").rows()))
+
+
+def test_a_cell_that_fails_on_a_cluster_is_named(tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(RuntimeError, match=r"2 of 6 cells failed(.|\n)*NaN loss"):
+        go(Coin(fail_at=3), tmp_path / "a", workers=2, backend="dask")
+    assert len(Records.open(tmp_path / "a").finished()) == 4
+
+
+def test_a_cluster_package_that_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InputError, match=r"'ray', got not installed; pip install"):
+        go(Coin(), tmp_path / "a", backend="ray")
+
+
+def test_rows_are_selected_by_value(tmp_path):
+    records = go(Coin(), tmp_path / "a")
+    assert set(records.select(step=-1).step) == {6}
+    assert len(records.select(objective="mean", step=2)) == 5
+    with pytest.raises(InputError, match="did you mean 'objective'"):
+        records.select(objectiv="mean")
+    with pytest.raises(InputError, match="a recorded value"):
+        records.select(objective="lcb")
 
 
 def test_a_folder_is_not_overwritten(tmp_path):

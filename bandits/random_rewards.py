@@ -1,0 +1,148 @@
+"""PPO whose rewards are noise: what is left of a policy when reward models say nothing."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from bandits.optimisers import PPO, Evaluation, _due
+from bandits.policies import Policy
+from bandits.streams import draw
+from bandits.strength import Annealed, Strength
+from theory import checks
+from theory.objective import Objective
+from theory.optimum import bind
+from theory.scores import Scores
+
+RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "constant": lambda heads: np.zeros(heads.shape[:-1]),
+    "random": lambda heads: heads[..., 0],
+    "min": lambda heads: heads.min(-1),
+    "max": lambda heads: heads.max(-1),
+    "mean": lambda heads: heads.mean(-1),
+}
+"""Heads, on the last axis, to one reward."""
+DESCENTS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "sgd": torch.optim.SGD,
+}
+
+
+@dataclass(frozen=True)
+class RandomRewards(PPO):
+    """PPO on the objective's reward plus noise [rewardrobust2024, sec. 6.2].
+
+    Noise of every head is standard normal, and the same for all rules. Scores of zero leave noise
+    minus beta ln(pi / pi0).
+
+    rule:    how the heads become one reward: 'constant' (0), 'random' (the first head), 'min',
+             'max' or 'mean'.
+    heads:   how many there are.
+    fixed:   draw noise once for each cell instead of anew for each sample.
+    descent: 'adam', whose steps do not depend on the scale of rewards, or 'sgd'.
+
+    Samples of one cell differ in advantage, so counts do not suffice. But the clipped surrogate is
+    positively homogeneous: for A >= 0 it is A min(ratio, trusted), and for A <= 0 it is
+    -A min(-ratio, -trusted). Per cell the sums of positive and of negative advantages are enough.
+    """
+
+    annealed: Annealed | None = None
+    rule: str = "random"
+    heads: int = 5
+    fixed: bool = False
+    descent: str = "adam"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.one_of("rule", self.rule, RULES)
+        checks.positive("heads", self.heads)
+        checks.one_of("descent", self.descent, DESCENTS)
+
+    def optimise(
+        self,
+        objective: Objective,
+        scores: Scores,
+        log_reference: Float[torch.Tensor, "seeds prompts responses"],
+        policy: Policy,
+        seeds: Sequence[int],
+        steps: int,
+        evaluate_every: int,
+    ) -> Iterator[Evaluation]:
+        """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
+        bound = bind(objective, scores, log_reference)
+        descent: Any = DESCENTS[self.descent](policy.parameters, lr=self.learning_rate)
+        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
+        critic = torch.full_like(log_reference[..., :1], self.critic_start)
+        dice = self._uniform(log_reference, seeds, steps)
+        noise = self._noise(log_reference, seeds, steps)
+        for step in range(steps):
+            current = policy.log_probabilities()
+            with torch.no_grad():
+                before = current.detach()
+                chosen = drawn(before, dice[:, step])
+                reward = strength.reward(step, before)
+                paid = torch.gather(reward, -1, chosen)
+                if self.fixed:
+                    paid = paid + torch.gather(noise, -1, chosen)
+                else:
+                    paid = paid + noise[:, step]
+                advantage = paid - critic
+                critic = critic + self.critic_rate * (paid.mean(-1, keepdim=True) - critic)
+                if self.whiten:
+                    advantage = whitened(advantage)
+                signed = signed_sums(advantage, chosen, like=before) / self.samples
+            self._improve(descent, policy, current, signed, torch.ones_like(before))
+            if _due(step, steps, evaluate_every):
+                yield step + 1, policy.log_probabilities().detach(), bound
+
+    def _uniform(
+        self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
+    ) -> Float[torch.Tensor, "seeds steps prompts samples"]:
+        """The rollouts of PPO."""
+        size = (steps, log_reference.shape[-2], self.samples)
+        return draw(
+            seeds, "rollouts", lambda rng: rng.random(size),
+            dtype=log_reference.dtype, device=str(log_reference.device),
+        )  # fmt: skip
+
+    def _noise(
+        self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
+    ) -> Float[torch.Tensor, "seeds *places"]:
+        """One reward a cell, or one a step, prompt and sample."""
+        prompts, responses = log_reference.shape[-2:]
+        places = (prompts, responses) if self.fixed else (steps, prompts, self.samples)
+        rule = RULES[self.rule]
+        return draw(
+            seeds, "random rewards", lambda rng: rule(rng.standard_normal((*places, self.heads))),
+            dtype=log_reference.dtype, device=str(log_reference.device),
+        )  # fmt: skip
+
+
+def drawn(
+    log_policy: Float[torch.Tensor, "seeds prompts responses"],
+    dice: Float[torch.Tensor, "seeds prompts samples"],
+) -> Int[torch.Tensor, "seeds prompts samples"]:
+    """Responses, by inverting the cumulative probabilities."""
+    edges = log_policy.exp().cumsum(-1)
+    return torch.searchsorted(edges, dice.contiguous()).clamp(max=log_policy.shape[-1] - 1)
+
+
+def signed_sums(
+    advantage: Float[torch.Tensor, "seeds prompts samples"],
+    chosen: Int[torch.Tensor, "seeds prompts samples"],
+    like: Float[torch.Tensor, "seeds prompts responses"],
+) -> Float[torch.Tensor, "2 seeds prompts responses"]:
+    """Sum of the positive and sum of the negative advantages of every cell."""
+    parts = (advantage.clamp(min=0), advantage.clamp(max=0))
+    return torch.stack([torch.zeros_like(like).scatter_add_(-1, chosen, part) for part in parts])
+
+
+def whitened(
+    advantage: Float[torch.Tensor, "seeds prompts samples"],
+) -> Float[torch.Tensor, "seeds prompts samples"]:
+    """Advantages of each seed with mean 0 and standard deviation 1 over its samples."""
+    centred = advantage - advantage.mean((-1, -2), keepdim=True)
+    return centred / (centred.square().mean((-1, -2), keepdim=True).sqrt() + 1e-8)

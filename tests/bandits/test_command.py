@@ -1,0 +1,88 @@
+"""`python -m bandits`: experiments, sweeps, and what it says to bad input."""
+
+import pytest
+import torch
+
+from bandits.__main__ import Experiment, main
+from theory.records import Records
+
+QUICK = {"objective": ("lcb",), "optimiser": "exact", "seeds": 3}
+
+
+def test_one_experiment(tmp_path, capsys):
+    options = Experiment(**QUICK, out=tmp_path)
+    assert main(options) == 0
+    assert "lcb" in capsys.readouterr().out
+    assert main(options) == 2
+    assert "empty folder" in capsys.readouterr().err
+    again = Experiment(**QUICK, out=tmp_path, resume=True)
+    assert main(again) == 0
+
+
+def test_a_sweep_has_a_world_for_every_combination(tmp_path, capsys):
+    options = Experiment(
+        **QUICK, pairs=(2, 3), ensemble=("independent", "laplace"), noise=("0", "external"),
+        out=tmp_path,
+    )  # fmt: skip
+    assert main(options) == 0
+    rows = Records.open(tmp_path).rows()
+    assert len(rows) == 8 * 3
+    assert "pairs=3, noise=external, ensemble=laplace" in set(rows.world)
+    assert "pairs=3, noise=external, ensemble=laplace" in capsys.readouterr().out
+
+
+def test_the_three_armed_bandit(tmp_path, capsys):
+    objective = ("ensemble_mean", "variance_aware")
+    options = Experiment(objective, "exact", world="three_arms", seeds=50, out=tmp_path)
+    assert main(options) == 0
+    assert "variance_aware" in capsys.readouterr().out
+
+
+def test_comparisons_from_a_file(tmp_path):
+    path = tmp_path / "pairs.csv"
+    lines = [f"{x},{x},{y}\n" for x in range(8) for y in range(8) if x != y]
+    path.write_text("prompt,chosen,rejected\n" + "".join(lines))
+    options = Experiment(("ensemble_mean",), "exact", seeds=8, preferences=path, out=tmp_path / "a")
+    assert main(options) == 0
+    assert Records.open(tmp_path / "a").rows().full.mean() == 1
+
+
+def test_a_target_kl(tmp_path):
+    options = Experiment(("ensemble_mean",), "exact", kl=0.5, seeds=4, out=tmp_path)
+    assert main(options) == 0
+    assert (Records.open(tmp_path).rows().kl - 0.5).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"objective": ("lbc",)}, "did you mean 'lcb'"),
+        ({"optimiser": "pp"}, "did you mean 'ppo'"),
+        ({"world": "gird"}, "did you mean 'grid'"),
+        ({"ensemble": ("independant",)}, "did you mean 'independent'"),
+        ({"network": "tabel"}, "did you mean 'table'"),
+        ({"split": ("bootstrp",)}, "did you mean 'bootstrap'"),
+        ({"normalise": ("center",)}, "centred"),
+        ({"noise": ("experts",)}, "did you mean 'expert'"),
+        ({"noise": ("2",)}, "a share in"),
+        ({"seeds": 0}, "seeds"),
+        ({"backend": "dusk"}, "did you mean 'dask'"),
+        ({"address": "tcp://nowhere:1"}, "use backend 'dask' or 'ray'"),
+    ],
+)
+def test_bad_input_is_explained(wrong, message, tmp_path, capsys):
+    assert main(Experiment(**{**QUICK, **wrong}, out=tmp_path)) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_spread_of_one_member_is_refused(tmp_path, capsys):
+    assert main(Experiment(**QUICK, members=(1,), out=tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert "at least 2 members" in error
+    assert "Traceback" not in error
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
+def test_cuda_where_there_is_none(tmp_path, capsys):
+    assert main(Experiment(**QUICK, device="cuda", out=tmp_path)) == 2
+    assert "use device='cpu'" in capsys.readouterr().err
