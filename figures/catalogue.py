@@ -1,7 +1,15 @@
 """All figures by key."""
 
 from figures.banerjee2024 import return_histograms, three_arms
-from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
+from figures.beyond import (
+    data_holes,
+    frontier,
+    harm_bound,
+    matched_step,
+    optimiser_gap,
+    shrinkage,
+    simplex_counterexample,
+)
 from figures.figure import Figure
 from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
 from theory import checks
@@ -18,6 +26,9 @@ FIGURES: dict[str, Figure] = {
         heat_maps.FIGURE,
         trade_off.FIGURE,
         matched_kl.FIGURE,
+        frontier.FIGURE,
+        data_holes.FIGURE,
+        optimiser_gap.FIGURE,
     )
 }
 

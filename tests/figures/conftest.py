@@ -3,7 +3,15 @@
 import pytest
 
 from figures.banerjee2024 import return_readings
-from figures.beyond import harm_bound, matched_step, shrinkage, simplex_counterexample
+from figures.beyond import (
+    data_holes,
+    frontier,
+    harm_bound,
+    matched_step,
+    optimiser_gap,
+    shrinkage,
+    simplex_counterexample,
+)
 from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
 
 SMALL = {
@@ -14,6 +22,13 @@ SMALL = {
     (matched_step, "DRAWS"): {"toy": (2, 500)},
     (matched_step, "CURVE_POINTS"): 2,
     (shrinkage, "REPEATS"): {"toy": 3},
+    (data_holes, "SEEDS"): {"toy": 6},
+    (data_holes, "MEMBERS"): (1, 4),
+    (frontier, "SEEDS"): {"toy": 3},
+    (frontier, "DISTANCES"): (0.3, 1.4),
+    (frontier, "STEPS"): 3,
+    (optimiser_gap, "SEEDS"): {"toy": 3},
+    (optimiser_gap, "STEPS"): 2,
     (heat_maps, "SEEDS"): {"toy": 4},
     (heat_maps, "STEPS"): 4,
     (matched_kl, "SEEDS"): {"toy": 3},
