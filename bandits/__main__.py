@@ -29,7 +29,8 @@ METRICS = ["gold", "proxy", "kl", "accuracy", "full", "optimal"]
 class Experiment:
     """Train policies under one or several objectives, for many seeds at once.
 
-    Several values of pairs, members, ensemble, split, noise or normalise are swept over.
+    Several values of pairs, members, ensemble, split, noise or normalise are swept over; they are
+    options of the world 'grid', as arm_rewards, arm_sigmas and degrees are of 'three_arms'.
     """
 
     objective: tuple[str, ...] = ("vanilla", "ensemble_mean", "reward_robust")
@@ -66,6 +67,12 @@ class Experiment:
     """What each member sees: same, bootstrap, disjoint or fresh."""
     normalise: tuple[str, ...] = ("centred",)
     """none, centred or standardised."""
+    arm_rewards: tuple[float, ...] = (1.0, 2.0, 3.0)
+    """True rewards of three_arms, one an arm."""
+    arm_sigmas: tuple[float, ...] = (2.0, 0.3, 0.3)
+    """Standard deviations of its estimates."""
+    degrees: float | None = None
+    """Degrees of freedom of heavy-tailed estimates (Student's t), instead of normal ones."""
     device: str = "cpu"
     """cpu or cuda."""
     dtype: str = "float32"
@@ -87,7 +94,8 @@ class Experiment:
         """One for every combination of the swept options, named by those that vary."""
         checks.one_of("world", self.world, WORLDS)
         if self.world == "three_arms":
-            return {"three_arms": ThreeArms(device=self.device)}
+            arms = ThreeArms(self.arm_rewards, self.arm_sigmas, self.degrees, self.device)
+            return {self.world: arms}
         swept = {
             name: getattr(self, name)
             for name in ("pairs", "noise", "ensemble", "members", "split", "normalise")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from bandits.policies import Policy
 from bandits.streams import draw
 from bandits.strength import Annealed, Strength
 from theory import checks
+from theory.errors import InputError
 from theory.objective import Objective
 from theory.optimum import bind
 from theory.scores import Scores
@@ -38,8 +40,8 @@ class RandomRewards(PPO):
     Noise of every head is standard normal, and the same for all rules. Scores of zero leave noise
     minus beta ln(pi / pi0).
 
-    rule:    how the heads become one reward: 'constant' (0), 'random' (the first head), 'min',
-             'max' or 'mean'.
+    rules:   how the heads become one reward: 'constant' (0), 'random' (the first head), 'min',
+             'max' or 'mean'. Several rules share out the runs, in equal consecutive parts.
     heads:   how many there are.
     fixed:   draw noise once for each cell instead of anew for each sample.
     descent: 'adam', whose steps do not depend on the scale of rewards, or 'sgd'.
@@ -50,14 +52,15 @@ class RandomRewards(PPO):
     """
 
     annealed: Annealed | None = None
-    rule: str = "random"
+    rules: tuple[str, ...] = ("random",)
     heads: int = 5
     fixed: bool = False
     descent: str = "adam"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.one_of("rule", self.rule, RULES)
+        for rule in self.rules:
+            checks.one_of("rules", rule, RULES)
         checks.positive("heads", self.heads)
         checks.one_of("descent", self.descent, DESCENTS)
 
@@ -114,11 +117,25 @@ class RandomRewards(PPO):
         """One reward a cell, or one a step, prompt and sample."""
         prompts, responses = log_reference.shape[-2:]
         places = (prompts, responses) if self.fixed else (steps, prompts, self.samples)
-        rule = RULES[self.rule]
-        return draw(
-            seeds, "random rewards", lambda rng: rule(rng.standard_normal((*places, self.heads))),
-            dtype=log_reference.dtype, device=str(log_reference.device),
-        )  # fmt: skip
+        share, rest = divmod(len(seeds), len(self.rules))
+        if rest:
+            raise InputError("seeds", f"a multiple of {len(self.rules)} rules", len(seeds))
+        parts = [
+            draw(
+                seeds[index * share : (index + 1) * share], "random rewards",
+                partial(_reduced, rule=rule, size=(*places, self.heads)),
+                dtype=log_reference.dtype, device=str(log_reference.device),
+            )
+            for index, rule in enumerate(self.rules)
+        ]  # fmt: skip
+        return torch.cat(parts)
+
+
+def _reduced(
+    rng: np.random.Generator, *, rule: str, size: tuple[int, ...]
+) -> Float[np.ndarray, "*places"]:
+    """One reward of standard normal heads, which lie on the last axis of `size`."""
+    return RULES[rule](rng.standard_normal(size))
 
 
 def drawn(

@@ -33,9 +33,13 @@ def test_a_sweep_has_a_world_for_every_combination(tmp_path, capsys):
 
 def test_the_three_armed_bandit(tmp_path, capsys):
     objective = ("ensemble_mean", "variance_aware")
-    options = Experiment(objective, "exact", world="three_arms", seeds=50, out=tmp_path)
+    arms = {"arm_rewards": (0.0, 1.0), "arm_sigmas": (1.0, 2.0), "degrees": 3.0}
+    options = Experiment(objective, "exact", world="three_arms", **arms, seeds=50, out=tmp_path)
     assert main(options) == 0
     assert "variance_aware" in capsys.readouterr().out
+    records = Records.open(tmp_path)
+    assert records.rows().gold.between(0, 1).all()
+    assert "degrees=3.0" in records.config["worlds"]["three_arms"]
 
 
 def test_comparisons_from_a_file(tmp_path):
@@ -67,6 +71,7 @@ def test_a_target_kl(tmp_path):
         ({"noise": ("2",)}, "a share in"),
         ({"seeds": 0}, "seeds"),
         ({"backend": "dusk"}, "did you mean 'dask'"),
+        ({"world": "three_arms", "arm_sigmas": (1.0,)}, "one for each of at least 2 arms"),
         ({"address": "tcp://nowhere:1"}, "use backend 'dask' or 'ray'"),
     ],
 )
