@@ -77,10 +77,9 @@ class Comparisons:
         cells: Int[torch.Tensor, "seeds copies comparisons"],
     ) -> Float[torch.Tensor, "seeds members comparisons"]:
         """Scores of cells, for every member."""
-        flat, members = scores.flatten(-2), self.weights.shape[1]
-        return torch.gather(
-            flat.expand(-1, members, -1), -1, cells.expand(-1, members, -1)
-        )  # fmt: skip
+        members = self.weights.shape[1]
+        flat = scores.flatten(-2).expand(-1, members, -1)
+        return torch.gather(flat, -1, cells.expand(-1, members, -1))
 
 
 @dataclass(frozen=True)
