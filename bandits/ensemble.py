@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float
 
+from bandits.comparisons import SPLITS, Comparisons
 from bandits.networks import Layers, Mlp, Network, PerPrompt
-from bandits.preferences import SPLITS, Comparisons
 from bandits.reward_models import RewardTraining
 from bandits.streams import Sampler, draw
 from theory import checks

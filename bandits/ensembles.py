@@ -7,10 +7,10 @@ from itertools import pairwise
 
 import torch
 
+from bandits.comparisons import Comparisons
 from bandits.ensemble import Ensemble, Outputs, Parameters, Shared
 from bandits.networks import Layers
 from bandits.posteriors import Brme, Laplace
-from bandits.preferences import Comparisons
 from bandits.streams import uniform
 from theory import checks
 

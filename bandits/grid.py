@@ -10,10 +10,11 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from bandits.comparisons import Comparisons
 from bandits.ensemble import Ensemble, Outputs
 from bandits.ensembles import Independent
 from bandits.policies import MlpPolicy
-from bandits.preferences import Comparisons, Preferences
+from bandits.preferences import Preferences
 from bandits.training import train_population
 from theory import checks
 from theory.errors import InputError

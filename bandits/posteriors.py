@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from jaxtyping import Float
 
+from bandits.comparisons import Comparisons
 from bandits.ensemble import Ensemble, Outputs, Parameters, Shared
-from bandits.preferences import Comparisons
 from bandits.reward_models import RewardTraining
 from bandits.streams import normal
 from theory import checks

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 
+from bandits.comparisons import Comparisons
 from bandits.networks import Layers
-from bandits.preferences import Comparisons
 from theory import checks
 
 

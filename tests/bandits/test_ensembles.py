@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from bandits.comparisons import Comparisons
 from bandits.ensembles import ENSEMBLES, Brme, Independent, Laplace, LowRank, SharedTrunk
 from bandits.networks import Concatenated, PerPrompt, Table
-from bandits.preferences import Comparisons, Preferences
+from bandits.preferences import Preferences
 from bandits.reward_models import RewardTraining
 from tests.tolerance import FLOAT32
 from theory.errors import InputError

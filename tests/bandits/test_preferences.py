@@ -7,7 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandits.preferences import ANNOTATORS, SPLITS, Comparisons, Preferences, split_weights
+from bandits.comparisons import SPLITS, Comparisons, split_weights
+from bandits.preferences import ANNOTATORS, Preferences
 from tests.tolerance import ALPHA, EXACT
 from theory.errors import InputError
 from theory.intervals import clopper_pearson
