@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from bandits.policies import Policy
 from bandits.streams import draw
@@ -100,7 +100,7 @@ class Gradient:
             adam.zero_grad()
             loss.backward()
             adam.step()
-            if _due(step, steps, evaluate_every):
+            if due(step, steps, evaluate_every):
                 yield step + 1, policy.log_probabilities().detach(), bound
 
 
@@ -149,48 +149,44 @@ class PPO:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
         bound = bind(objective, scores, log_reference)
         adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
-        prompts = log_reference.shape[-2]
         strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
         critic = torch.full_like(log_reference[..., 0], self.critic_start)
-        noise = draw(
-            seeds, "rollouts", lambda rng: rng.random((steps, prompts, self.samples)),
-            dtype=log_reference.dtype, device=str(log_reference.device),
-        )  # fmt: skip
+        dice = rollout_dice(log_reference, seeds, steps, self.samples)
         for step in range(steps):
             current = policy.log_probabilities()
             with torch.no_grad():
                 before = current.detach()
-                counts = _counts(before, noise[:, step])
+                chosen = drawn(before, dice[:, step])
+                counts = torch.zeros_like(before)
+                counts.scatter_add_(-1, chosen, torch.ones_like(dice[:, step]))
                 reward = strength.reward(step, before)
                 advantage = reward - critic[..., None]
                 sampled = (counts * reward).sum(-1) / self.samples
                 critic = critic + self.critic_rate * (sampled - critic)
-                weights = counts / self.samples
                 if self.whiten:
-                    advantage = _whitened(advantage, weights)
-            self._improve(adam, policy, current, advantage, weights)
-            if _due(step, steps, evaluate_every):
+                    advantage = _whitened(advantage, counts)
+            self._improve(adam, policy, current, counts / self.samples * advantage)
+            if due(step, steps, evaluate_every):
                 yield step + 1, policy.log_probabilities().detach(), bound
 
     def _improve(
         self,
-        adam: torch.optim.Adam,
+        descent: torch.optim.Optimizer,
         policy: Policy,
         current: torch.Tensor,
-        advantage: torch.Tensor,
-        weights: torch.Tensor,
+        advantage: Float[torch.Tensor, "*parts seeds prompts responses"],
     ) -> None:
-        """The epochs of one iteration; the loss of a seed is its own."""
+        """The epochs of one iteration on summed advantages; the loss of a seed is its own."""
         before = current.detach()
         for epoch in range(self.epochs):
             log_policy = policy.log_probabilities() if epoch else current
             ratio = (log_policy - before).exp()
             trusted = ratio.clamp(1 - self.clip, 1 + self.clip)
             surrogate = torch.minimum(ratio * advantage, trusted * advantage)
-            loss = -(weights * surrogate).sum(-1).mean(-1).sum()
-            adam.zero_grad()
+            loss = -surrogate.sum(-1).mean(-1).sum()
+            descent.zero_grad()
             loss.backward()
-            adam.step()
+            descent.step()
 
 
 REINFORCE = PPO(epochs=1)
@@ -205,11 +201,32 @@ OPTIMISERS = {
 """Optimisers by name, with their defaults."""
 
 
-def _counts(log_policy: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    """How often each response was drawn, by inverting the cumulative probabilities."""
+def drawn(
+    log_policy: Float[torch.Tensor, "seeds prompts responses"],
+    dice: Float[torch.Tensor, "seeds prompts samples"],
+) -> Int[torch.Tensor, "seeds prompts samples"]:
+    """Responses, by inverting the cumulative probabilities."""
     edges = log_policy.exp().cumsum(-1)
-    chosen = torch.searchsorted(edges, noise.contiguous()).clamp(max=log_policy.shape[-1] - 1)
-    return torch.zeros_like(log_policy).scatter_add_(-1, chosen, torch.ones_like(noise))
+    return torch.searchsorted(edges, dice.contiguous()).clamp(max=log_policy.shape[-1] - 1)
+
+
+def rollout_dice(
+    log_reference: Float[torch.Tensor, "seeds prompts responses"],
+    seeds: Sequence[int],
+    steps: int,
+    samples: int,
+) -> Float[torch.Tensor, "seeds steps prompts samples"]:
+    """Uniform numbers of every seed's rollouts."""
+    size = (steps, log_reference.shape[-2], samples)
+    return draw(
+        seeds, "rollouts", lambda rng: rng.random(size),
+        dtype=log_reference.dtype, device=str(log_reference.device),
+    )  # fmt: skip
+
+
+def due(step: int, steps: int, every: int) -> bool:
+    """Whether a step ends with an evaluation."""
+    return (step + 1) % every == 0 or step + 1 == steps
 
 
 def _whitened(advantage: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -218,7 +235,3 @@ def _whitened(advantage: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     mean = (share * advantage).sum((-1, -2), keepdim=True)
     variance = (share * (advantage - mean) ** 2).sum((-1, -2), keepdim=True)
     return (advantage - mean) / (variance.sqrt() + 1e-8)
-
-
-def _due(step: int, steps: int, every: int) -> bool:
-    return (step + 1) % every == 0 or step + 1 == steps

@@ -3,13 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from bandits.optimisers import PPO, Evaluation, _due
+from bandits.optimisers import PPO, Evaluation, drawn, due, rollout_dice
 from bandits.policies import Policy
 from bandits.streams import draw
 from bandits.strength import Annealed, Strength
@@ -76,10 +75,10 @@ class RandomRewards(PPO):
     ) -> Iterator[Evaluation]:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
         bound = bind(objective, scores, log_reference)
-        descent: Any = DESCENTS[self.descent](policy.parameters, lr=self.learning_rate)
+        descent = DESCENTS[self.descent](policy.parameters, lr=self.learning_rate)
         strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
         critic = torch.full_like(log_reference[..., :1], self.critic_start)
-        dice = self._uniform(log_reference, seeds, steps)
+        dice = rollout_dice(log_reference, seeds, steps, self.samples)
         noise = self._noise(log_reference, seeds, steps)
         for step in range(steps):
             current = policy.log_probabilities()
@@ -88,28 +87,15 @@ class RandomRewards(PPO):
                 chosen = drawn(before, dice[:, step])
                 reward = strength.reward(step, before)
                 paid = torch.gather(reward, -1, chosen)
-                if self.fixed:
-                    paid = paid + torch.gather(noise, -1, chosen)
-                else:
-                    paid = paid + noise[:, step]
+                paid += torch.gather(noise, -1, chosen) if self.fixed else noise[:, step]
                 advantage = paid - critic
                 critic = critic + self.critic_rate * (paid.mean(-1, keepdim=True) - critic)
                 if self.whiten:
                     advantage = whitened(advantage)
                 signed = signed_sums(advantage, chosen, like=before) / self.samples
-            self._improve(descent, policy, current, signed, torch.ones_like(before))
-            if _due(step, steps, evaluate_every):
+            self._improve(descent, policy, current, signed)
+            if due(step, steps, evaluate_every):
                 yield step + 1, policy.log_probabilities().detach(), bound
-
-    def _uniform(
-        self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
-    ) -> Float[torch.Tensor, "seeds steps prompts samples"]:
-        """The rollouts of PPO."""
-        size = (steps, log_reference.shape[-2], self.samples)
-        return draw(
-            seeds, "rollouts", lambda rng: rng.random(size),
-            dtype=log_reference.dtype, device=str(log_reference.device),
-        )  # fmt: skip
 
     def _noise(
         self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
@@ -136,15 +122,6 @@ def _reduced(
 ) -> Float[np.ndarray, "*places"]:
     """One reward of standard normal heads, which lie on the last axis of `size`."""
     return RULES[rule](rng.standard_normal(size))
-
-
-def drawn(
-    log_policy: Float[torch.Tensor, "seeds prompts responses"],
-    dice: Float[torch.Tensor, "seeds prompts samples"],
-) -> Int[torch.Tensor, "seeds prompts samples"]:
-    """Responses, by inverting the cumulative probabilities."""
-    edges = log_policy.exp().cumsum(-1)
-    return torch.searchsorted(edges, dice.contiguous()).clamp(max=log_policy.shape[-1] - 1)
 
 
 def signed_sums(

@@ -1,6 +1,16 @@
 """All figures by key."""
 
-from figures.banerjee2024 import return_histograms, three_arms
+from figures.adaptive2024 import experts, spread, training
+from figures.banerjee2024 import (
+    head_accuracy,
+    head_losses,
+    member_scores,
+    member_variances,
+    policies,
+    policy_curves,
+    return_histograms,
+    three_arms,
+)
 from figures.beyond import (
     data_holes,
     frontier,
@@ -11,7 +21,18 @@ from figures.beyond import (
     simplex_counterexample,
 )
 from figures.figure import Figure
-from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
+from figures.rewardrobust2024 import (
+    brme,
+    fusion,
+    head_ranges,
+    heat_maps,
+    matched_kl,
+    random_rewards,
+    reward_noise,
+    scoring_direction,
+    trade_off,
+)
+from figures.zhang2024 import cost, ensembles, table1
 from theory import checks
 
 FIGURES: dict[str, Figure] = {
@@ -19,13 +40,31 @@ FIGURES: dict[str, Figure] = {
     for figure in (
         three_arms.FIGURE,
         *return_histograms.FIGURES,
+        member_scores.FIGURE,
+        member_variances.FIGURE,
+        head_losses.FIGURE,
+        head_accuracy.FIGURE,
+        *policies.FIGURES,
+        *policy_curves.FIGURES,
         harm_bound.FIGURE,
         simplex_counterexample.FIGURE,
         matched_step.FIGURE,
         shrinkage.FIGURE,
         heat_maps.FIGURE,
         trade_off.FIGURE,
+        *scoring_direction.FIGURES,
+        random_rewards.FIGURE,
+        reward_noise.FIGURE,
+        head_ranges.FIGURE,
+        *brme.FIGURES,
+        fusion.FIGURE,
         matched_kl.FIGURE,
+        experts.FIGURE,
+        *training.FIGURES,
+        spread.FIGURE,
+        *ensembles.FIGURES,
+        table1.FIGURE,
+        cost.FIGURE,
         frontier.FIGURE,
         data_holes.FIGURE,
         optimiser_gap.FIGURE,

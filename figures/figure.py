@@ -1,7 +1,7 @@
 """What a figure is: numbers first, then a drawing of nothing but those numbers."""
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,6 +57,16 @@ class Finding:
 
     def __str__(self) -> str:
         return f"Claim: {self.claim} Measured: {self.measured} This {PREDICATES[self.verdict]}."
+
+
+def verdict(holds: Iterable[bool]) -> str:
+    """'reproduces' where all parts of a claim hold, 'in part' where some do, else 'differs'.
+
+    >>> verdict([True, False])
+    'in part'
+    """
+    held = list(holds)
+    return "reproduces" if all(held) else "in part" if any(held) else "differs"
 
 
 @dataclass(frozen=True, eq=False)

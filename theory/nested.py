@@ -16,11 +16,6 @@ class Components(NamedTuple):
     between: Any
     within: Any
 
-    @property
-    def shared(self) -> Any:
-        """Share of the variance that trials of one member have in common."""
-        return self.between / (self.between + self.within)
-
 
 def variance_components(
     returns: Float[np.ndarray, "*studies members trials"], *, floored: bool = False
@@ -32,8 +27,8 @@ def variance_components(
     negative and is left so, that averages over studies stay unbiased, unless `floored` asks for
     at least 0. Raises `InputError` for fewer than two members or two trials.
 
-    >>> variance_components(np.array([[0.0, 2.0], [4.0, 6.0]]))
-    Components(between=7.0, within=2.0)
+    >>> [float(part) for part in variance_components(np.array([[0.0, 2.0], [4.0, 6.0]]))]
+    [7.0, 2.0]
     """
     for name, size in zip(("members", "trials"), returns.shape[-2:], strict=True):
         if size < 2:

@@ -2,7 +2,16 @@
 
 import pytest
 
-from figures.banerjee2024 import return_readings
+from figures.adaptive2024 import runs as adaptive_runs
+from figures.banerjee2024 import (
+    head_accuracy,
+    head_losses,
+    member_scores,
+    member_variances,
+    policies,
+    policy_runs,
+    return_readings,
+)
 from figures.beyond import (
     data_holes,
     frontier,
@@ -12,11 +21,39 @@ from figures.beyond import (
     shrinkage,
     simplex_counterexample,
 )
-from figures.rewardrobust2024 import heat_maps, matched_kl, trade_off
+from figures.rewardrobust2024 import (
+    brme_models,
+    fusion,
+    head_scores,
+    heat_maps,
+    matched_kl,
+    noise_runs,
+    random_rewards,
+    reward_noise,
+    scoring_direction,
+    scoring_runs,
+    trade_off,
+)
+from figures.zhang2024 import cost
+from figures.zhang2024 import runs as zhang_runs
 
 SMALL = {
     (return_readings, "DRAWS"): {"toy": 4000},
     (return_readings, "SIMPLEX_DRAWS"): {"toy": (2, 20)},
+    (member_scores, "SEEDS"): {"toy": 2},
+    (member_variances, "SEEDS"): {"toy": 2},
+    (head_losses, "SEEDS"): {"toy": 2},
+    (head_accuracy, "SEEDS"): {"toy": 2},
+    (policies, "SETS"): {4: 2, 10: 2},
+    (policies, "EXACT_SETS"): 6,
+    (policy_runs, "STEPS"): 4,
+    (policy_runs, "EVERY"): 2,
+    (adaptive_runs, "SEEDS"): {"toy": 3},
+    (adaptive_runs, "STEPS"): 6,
+    (zhang_runs, "SEEDS"): {"toy": 10},
+    (zhang_runs, "STEPS"): 10,
+    (zhang_runs, "COUNTS"): (2, 16),
+    (cost, "SEEDS"): {"toy": 2},
     (harm_bound, "DRAWS"): {"toy": (3, 100)},
     (simplex_counterexample, "GRID"): {"toy": (4, 5, 200)},
     (matched_step, "DRAWS"): {"toy": (2, 500)},
@@ -34,6 +71,17 @@ SMALL = {
     (matched_kl, "SEEDS"): {"toy": 3},
     (trade_off, "SEEDS"): {"toy": 3},
     (trade_off, "STEPS"): {"short": 2, "long": 3},
+    (scoring_runs, "SEEDS"): {"toy": 3},
+    (scoring_runs, "STEPS"): 20,
+    (scoring_direction, "STEPS"): 20,
+    (noise_runs, "STEPS"): 10,
+    (random_rewards, "STEPS"): 10,
+    (random_rewards, "SEEDS"): {"toy": 3},
+    (reward_noise, "STEPS"): 10,
+    (reward_noise, "SEEDS"): {"toy": 3},
+    (head_scores, "SEEDS"): {"toy": 3},
+    (brme_models, "SEEDS"): {"toy": 5},
+    (fusion, "SEEDS"): {"toy": 6},
 }
 
 
