@@ -9,8 +9,8 @@ import tyro
 from tqdm import tqdm
 
 from figures.catalogue import FIGURES, chosen
-from figures.figure import Setting
-from figures.render import render_all
+from figures.figure import VERDICTS, Setting
+from figures.render import Entry, render_all
 from theory.errors import InputError
 
 
@@ -41,6 +41,12 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+def verdicts(entries: dict[str, Entry]) -> str:
+    """How many claims of the papers reproduce, and how many do not."""
+    found = [f["verdict"] for entry in entries.values() for f in entry.get("findings", [])]
+    return ", ".join(f"{found.count(v)} {v}" for v in VERDICTS if v in found) or "none checked"
+
+
 def main(options: Options) -> int:
     """Exit status: 0, 1 where a figure failed, 2 for bad options, 130 when interrupted."""
     if options.list:
@@ -60,6 +66,7 @@ def main(options: Options) -> int:
         return 130
     failed = [key for key, entry in entries.items() if entry["status"] != "done"]
     print(f"{len(figures) - len(failed)} figures in {options.out.resolve()}")
+    print(f"claims of the papers: {verdicts(entries)} (in the .txt beside each figure)")
     if failed:
         print(f"failed: {', '.join(failed)} (see manifest.json)", file=sys.stderr)
     return 1 if failed else 0
