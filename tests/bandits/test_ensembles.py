@@ -211,10 +211,10 @@ def test_parameters_are_counted(ensemble, trainable, loaded):
     assert ensemble.parameters(SHAPE) == (trainable, loaded)
 
 
-def test_a_level_penalty_pins_the_free_constant():
+def test_a_centring_term_pins_the_free_constant():
     free, pinned = (
-        train(Independent(2, training=RewardTraining(400, level=level))).members
-        for level in (0.0, 0.1)
+        train(Independent(2, training=RewardTraining(400, centring=centring))).members
+        for centring in (0.0, 0.1)
     )
     seen = data(Independent(2))
     sums = [
@@ -244,7 +244,7 @@ def test_float32_and_float64_agree():
         lambda: Laplace(prior=0.0),
         lambda: Laplace(split="bootstrap"),
         lambda: RewardTraining(steps=0),
-        lambda: RewardTraining(level=-1.0),
+        lambda: RewardTraining(centring=-1.0),
     ],
 )
 def test_bad_input(wrong):
