@@ -8,12 +8,13 @@ from jaxtyping import Float, Int
 
 from bandits.policies import Policy
 from bandits.streams import draw
-from bandits.strength import Annealed, Controller, Strength
+from bandits.strength import Strength
 from theory import checks
 from theory.arrays import like, to_numpy
 from theory.best_of_n import best_of_n_law
 from theory.objective import Bound, Objective
 from theory.optimum import bind, solve
+from theory.schedules import Annealed, Controller
 from theory.scores import Scores
 
 Evaluation = tuple[int, torch.Tensor, Bound]

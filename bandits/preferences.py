@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from bandits.streams import stream
 from theory import checks
 from theory.errors import InputError
+from theory.preferences import sample_preferences
 
 ANNOTATORS = {"expert": 0.0, "opposite": 0.065, "external": 0.23, "ai": 0.36}
 """Share of flipped labels by annotator [rewardrobust2024, App. A].
@@ -134,11 +135,11 @@ class Preferences:
         rng: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Winners and losers; ties are decided by a coin."""
-        margin = gold[prompt, first] - gold[prompt, second]
+        here, there = gold[prompt, first], gold[prompt, second]
         if self.logistic:
-            wins = rng.random(prompt.size) < 1 / (1 + np.exp(-margin))
+            wins = sample_preferences(here, there, rng=rng)
         else:
-            wins = np.where(margin == 0, rng.random(prompt.size) < 0.5, margin > 0)
+            wins = np.where(here == there, rng.random(prompt.size) < 0.5, here > there)
         noise = ANNOTATORS[self.noise] if isinstance(self.noise, str) else self.noise
         wins ^= rng.random(prompt.size) < noise
         return np.where(wins, first, second), np.where(wins, second, first)

@@ -11,11 +11,12 @@ from jaxtyping import Float, Int
 from bandits.optimisers import PPO, Evaluation, drawn, due, rollout_dice
 from bandits.policies import Policy
 from bandits.streams import draw
-from bandits.strength import Annealed, Strength
+from bandits.strength import Strength
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.optimum import bind
+from theory.schedules import Annealed
 from theory.scores import Scores
 
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -1,6 +1,6 @@
 """beta along an optimisation: constant, annealed, or steered to a KL."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -10,46 +10,8 @@ from theory.arrays import expected
 from theory.divergences import kl
 from theory.objective import Bound, penalty, sample_reward, value
 from theory.penalties import Penalty, TargetKL
+from theory.schedules import Annealed, Controller
 from theory.scores import Scores
-
-
-@dataclass(frozen=True)
-class Annealed:
-    """beta falls geometrically from `start` to the objective's own over a share of the steps.
-
-    A network shared by the prompts saturates early under a small fixed beta.
-    """
-
-    start: float = 2.0
-    share: float = 0.8
-
-    def __post_init__(self) -> None:
-        checks.positive("start", self.start)
-        checks.positive("share", self.share)
-
-    def beta(self, final: float, step: int, steps: int) -> float:
-        """beta at one step.
-
-        >>> Annealed(2.0, 0.5).beta(0.02, 5, 20)
-        0.2
-        """
-        done = min(1.0, step / max(1.0, self.share * steps))
-        return float(self.start * (final / self.start) ** done)
-
-
-@dataclass(frozen=True)
-class Controller:
-    """ln beta moves by gain * clip((KL - target) / target, -1, 1) a step, each seed its own.
-
-    For objectives with a `TargetKL` [ziegler2019, sec. 2.2, with the integral in ln beta].
-    """
-
-    start: float = 2.0
-    gain: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.positive("start", self.start)
-        checks.positive("gain", self.gain)
 
 
 class Strength:
@@ -114,6 +76,5 @@ class Strength:
         assert isinstance(strength, TargetKL)
         with torch.no_grad():
             distance = kl(log_policy, self._log_reference).mean(-1)
-            error = ((distance - strength.kl) / strength.kl).clamp(-1, 1)
-            self._log_beta += self._controller.gain * error
+            self._log_beta = self._controller.moved(self._log_beta, distance, strength.kl)
         return self._log_beta.exp()

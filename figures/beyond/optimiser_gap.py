@@ -34,7 +34,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.grid import Grid
     from bandits.optimisers import PPO, Gradient
     from bandits.policies import TabularPolicy
-    from bandits.strength import Annealed
+    from theory.schedules import Annealed
 
     world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
     _, log_reference, scores = world.prepare(seeds)

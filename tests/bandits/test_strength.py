@@ -7,7 +7,7 @@ import torch
 from bandits.grid import Grid
 from bandits.optimisers import PPO, Exact, Gradient
 from bandits.policies import TabularPolicy
-from bandits.strength import Annealed, Controller, Strength
+from bandits.strength import Strength
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 from theory.objective import sample_reward, value
@@ -22,6 +22,7 @@ from theory.presets import (
     variance_aware_kl,
     variance_aware_ppo,
 )
+from theory.schedules import Annealed, Controller
 from theory.scores import Scores
 
 SEEDS = list(range(12))
