@@ -1,10 +1,11 @@
 """`python -m bandits`: experiments on small worlds, one or a sweep of them."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import tyro
 from tqdm import tqdm
@@ -18,10 +19,18 @@ from bandits.three_arms import ThreeArms
 from theory import checks
 from theory.errors import InputError
 from theory.experiment import CHUNK, World, run
-from theory.penalties import Strength, TargetKL
+from theory.objective import Objective
+from theory.penalties import TargetKL
 from theory.presets import PRESETS
 
 WORLDS = ("grid", "three_arms")
+DEFAULTS = {
+    "grid": ("vanilla", "ensemble_mean", "reward_robust"),
+    "three_arms": ("ensemble_mean", "lcb", "variance_aware"),
+}
+BETA_ONLY = {"safe", "adaptive_experts"}
+NEAR = 0.1
+"""Relative distance from a target KL beyond which the command says so."""
 METRICS = ["gold", "proxy", "kl", "accuracy", "full", "optimal"]
 
 
@@ -33,8 +42,8 @@ class Experiment:
     options of the world 'grid', as arm_rewards, arm_sigmas and degrees are of 'three_arms'.
     """
 
-    objective: tuple[str, ...] = ("vanilla", "ensemble_mean", "reward_robust")
-    """Presets of theory.presets."""
+    objective: tuple[str, ...] = ()
+    """Presets of theory.presets; by default three that suit the world."""
     optimiser: str = "ppo"
     """ppo, reinforce, gradient, exact or best_of_n."""
     world: str = "grid"
@@ -43,6 +52,14 @@ class Experiment:
     """Final strength of the penalty."""
     kl: float | None = None
     """Target KL in nats, instead of a strength."""
+    n: int | None = None
+    """Of best_of_n."""
+    samples: int | None = None
+    """Responses that PPO and REINFORCE draw for each prompt and iteration."""
+    learning_rate: float | None = None
+    """Of ppo, reinforce and gradient."""
+    sft: float | None = None
+    """Probability of the best response that the reference is fine-tuned to first."""
     seeds: int = 64
     """Independent runs."""
     steps: int = 60
@@ -108,9 +125,31 @@ class Experiment:
             found[label or "grid"] = self._grid(**values)
         return found
 
-    def strength(self) -> float | Strength:
-        """beta, or the target KL."""
-        return self.beta if self.kl is None else TargetKL(self.kl)
+    def objectives(self) -> dict[str, Objective]:
+        """By name, at beta or at the target KL."""
+        names = self.objective or DEFAULTS[self.world]
+        for name in names:
+            checks.one_of("objective", name, PRESETS)
+        if self.kl is None:
+            return {name: PRESETS[name](self.beta) for name in names}
+        for name in set(names) & BETA_ONLY:
+            raise InputError("kl", f"unset for {name!r}, which has a beta only", self.kl)
+        return {name: PRESETS[name](TargetKL(self.kl)) for name in names}
+
+    def tuned_optimiser(self) -> Any:
+        """The optimiser with the options that were set; `InputError` for one that it has not."""
+        checks.one_of("optimiser", self.optimiser, OPTIMISERS)
+        if self.optimiser == "best_of_n" and self.kl is not None:
+            raise InputError("kl", "unset for best_of_n", self.kl, "choose n")
+        chosen: Any = OPTIMISERS[self.optimiser]
+        for name in ("n", "samples", "learning_rate"):
+            number = getattr(self, name)
+            if number is None:
+                continue
+            if not hasattr(chosen, name):
+                raise InputError(name, f"unset for {self.optimiser}", number)
+            chosen = replace(chosen, **{name: number})
+        return chosen
 
     def _grid(
         self, *, pairs: int, noise: str, ensemble: str, members: int, split: str, normalise: str
@@ -118,30 +157,29 @@ class Experiment:
         checks.one_of("ensemble", ensemble, ENSEMBLES)
         checks.one_of("network", self.network, NETWORKS)
         if self.preferences is not None:
+            if (self.pairs, self.noise, self.covered) != ((2,), ("0",), False):
+                raise InputError("preferences", "without pairs, noise or covered", "both")
             preferences = Preferences.read(self.preferences)
         else:
             preferences = Preferences(pairs, noise=_noise(noise), covered=self.covered)
         kind = ENSEMBLES[ensemble](members, NETWORKS[self.network](), split)
         return Grid(
-            preferences=preferences, ensemble=kind, normalise=normalise, device=self.device,
-            dtype=self.dtype,
+            preferences=preferences, ensemble=kind, normalise=normalise, sft=self.sft,
+            device=self.device, dtype=self.dtype,
         )  # fmt: skip
 
 
 def main(options: Experiment) -> int:
     """Exit status: 0, 1 where a cell failed, 2 for bad input."""
     try:
-        checks.one_of("optimiser", options.optimiser, OPTIMISERS)
-        for name in options.objective:
-            checks.one_of("objective", name, PRESETS)
-        checks.positive("seeds", options.seeds)
-        worlds = options.worlds()
-        chunks = -(-options.seeds // options.chunk)
-        cells = len(worlds) * len(options.objective) * chunks
+        for name in ("seeds", "chunk"):
+            checks.positive(name, getattr(options, name))
+        worlds, objectives = options.worlds(), options.objectives()
+        cells = len(worlds) * len(objectives) * -(-options.seeds // options.chunk)
         records = run(
             worlds,
-            {name: PRESETS[name](options.strength()) for name in options.objective},
-            OPTIMISERS[options.optimiser],
+            objectives,
+            options.tuned_optimiser(),
             range(options.seeds),
             steps=options.steps,
             evaluate_every=options.evaluate_every,
@@ -162,6 +200,9 @@ def main(options: Experiment) -> int:
     last = records.select(step=-1)
     groups = ["world", "objective"] if len(worlds) > 1 else ["objective"]
     print(last.groupby(groups)[METRICS].mean().round(3).to_string())
+    if options.kl is not None and abs(last.kl.mean() / options.kl - 1) > NEAR:
+        print(f"note: KL ended at {last.kl.mean():.3g} and not at {options.kl:g}: out of reach, or "
+              "too few steps")  # fmt: skip
     print(f"records in {records.folder.resolve()}")
     return 0
 

@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
-from theory.arrays import to_numpy
+from theory.arrays import expected, to_numpy
 from theory.divergences import kl
 from theory.objective import Bound
 from theory.scores import Scores
@@ -41,7 +41,7 @@ def evaluate(
         "gold": (policy * gold).sum(-1).mean(-1),
         "proxy": (policy * utility).sum(-1).mean(-1),
         "kl": kl(log_policy, log_reference).mean(-1),
-        "entropy": -(policy * log_policy).sum(-1).mean(-1),
+        "entropy": -expected(policy, log_policy).mean(-1),
         "accuracy": right.float().mean(-1),
         "full": right.all(-1),
         "optimal": (on_best > OPTIMAL).all(-1),

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from bandits.comparisons import Comparisons
 from bandits.ensemble import Ensemble, Outputs
 from bandits.ensembles import Independent
+from bandits.placement import DTYPES, check_device, check_dtype
 from bandits.policies import MlpPolicy
 from bandits.preferences import Preferences
 from bandits.training import train_population
@@ -21,7 +22,6 @@ from theory.errors import InputError
 from theory.objective import Objective
 from theory.scores import Scores
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
 NORMALISATIONS = ("none", "centred", "standardised")
 
 
@@ -63,15 +63,16 @@ class Grid:
         if self.sft is not None and not 0 < self.sft < 1:
             raise InputError("sft", "a probability between 0 and 1", self.sft)
         checks.one_of("normalise", self.normalise, NORMALISATIONS)
-        checks.one_of("dtype", self.dtype, DTYPES)
-        if self.device.startswith("cuda") and not torch.cuda.is_available():
-            raise InputError("device", "available", repr(self.device), "use device='cpu'")
+        check_dtype(self.dtype)
+        check_device(self.device)
         if self.gold_rows is not None:
             gold = np.array(self.gold_rows)
             if gold.shape != self.shape:
                 raise InputError("gold", f"of shape {self.shape}", gold.shape)
             checks.finite("gold", gold)
         self.preferences.check(*self.shape)
+        if self.preferences.given is not None and self.ensemble.split == "fresh":
+            raise InputError("split", "not 'fresh': the comparisons are given", "'fresh'")
 
     @classmethod
     def with_gold(cls, gold: Float[np.ndarray, "prompts responses"], **options: Any) -> "Grid":

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 
+from bandits.moving_objective import MovingObjective
 from bandits.policies import Policy
 from bandits.streams import draw
-from bandits.strength import Strength
 from theory import checks
 from theory.arrays import like, to_numpy
 from theory.best_of_n import best_of_n_law
@@ -17,6 +17,8 @@ from theory.optimum import bind, solve
 from theory.schedules import Annealed, Controller
 from theory.scores import Scores
 
+LARGEST = 30.0
+"""ln of the largest ratio of probabilities that is told from a larger one: none overflows."""
 Evaluation = tuple[int, torch.Tensor, Bound]
 """Step, ln pi (seeds, prompts, responses), and the bound objective that was optimised."""
 
@@ -95,9 +97,11 @@ class Gradient:
         """Evaluations every `evaluate_every` steps, and at the end."""
         bound = bind(objective, scores, log_reference)
         adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
-        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
+        moving = MovingObjective(
+            bound, scores, log_reference, steps, self.annealed, self.controller
+        )
         for step in range(steps):
-            loss = -strength.value(step, policy.log_probabilities()).mean(-1).sum()
+            loss = -moving.value(step, policy.log_probabilities()).mean(-1).sum()
             adam.zero_grad()
             loss.backward()
             adam.step()
@@ -116,7 +120,7 @@ class PPO:
     critic_rate:   how far the value of a prompt moves to the mean sampled reward.
     annealed:      schedule of the beta of a `Penalty`, or None for a constant one.
     controller:    of beta, for a `TargetKL`.
-    whiten:        divide advantages by their standard deviation.
+    whiten:        centre advantages and divide them by their standard deviation.
 
     A response is one step, so generalised advantages are reward minus value for every lambda.
     Rewards depend on the cell alone, so the clipped loss needs only how often each cell was drawn.
@@ -150,7 +154,9 @@ class PPO:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
         bound = bind(objective, scores, log_reference)
         adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
-        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
+        moving = MovingObjective(
+            bound, scores, log_reference, steps, self.annealed, self.controller
+        )
         critic = torch.full_like(log_reference[..., 0], self.critic_start)
         dice = rollout_dice(log_reference, seeds, steps, self.samples)
         for step in range(steps):
@@ -160,12 +166,12 @@ class PPO:
                 chosen = drawn(before, dice[:, step])
                 counts = torch.zeros_like(before)
                 counts.scatter_add_(-1, chosen, torch.ones_like(dice[:, step]))
-                reward = strength.reward(step, before)
+                reward = moving.reward(step, before)
                 advantage = reward - critic[..., None]
                 sampled = (counts * reward).sum(-1) / self.samples
                 critic = critic + self.critic_rate * (sampled - critic)
                 if self.whiten:
-                    advantage = _whitened(advantage, counts)
+                    advantage = whitened(advantage, counts)
             self._improve(adam, policy, current, counts / self.samples * advantage)
             if due(step, steps, evaluate_every):
                 yield step + 1, policy.log_probabilities().detach(), bound
@@ -181,7 +187,7 @@ class PPO:
         before = current.detach()
         for epoch in range(self.epochs):
             log_policy = policy.log_probabilities() if epoch else current
-            ratio = (log_policy - before).exp()
+            ratio = (log_policy - before).clamp(max=LARGEST).exp()
             trusted = ratio.clamp(1 - self.clip, 1 + self.clip)
             surrogate = torch.minimum(ratio * advantage, trusted * advantage)
             loss = -surrogate.sum(-1).mean(-1).sum()
@@ -230,8 +236,11 @@ def due(step: int, steps: int, every: int) -> bool:
     return (step + 1) % every == 0 or step + 1 == steps
 
 
-def _whitened(advantage: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Advantages of each seed with mean 0 and standard deviation 1 over its samples."""
+def whitened(
+    advantage: Float[torch.Tensor, "seeds prompts places"],
+    weights: Float[torch.Tensor, "seeds prompts places"],
+) -> Float[torch.Tensor, "seeds prompts places"]:
+    """Advantages of each seed with weighted mean 0 and standard deviation 1."""
     share = weights / weights.sum((-1, -2), keepdim=True)
     mean = (share * advantage).sum((-1, -2), keepdim=True)
     variance = (share * (advantage - mean) ** 2).sum((-1, -2), keepdim=True)

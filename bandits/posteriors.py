@@ -29,7 +29,8 @@ class Brme(Shared):
     alpha:  range of the targets; the paper gives none.
     second: training of stage 2, which starts at the trunk of stage 1 and moves it.
     loss:   'mse' of a reparameterised sample, as in the paper, whose minimiser has no spread at
-            all; or 'nll' of the Gaussian, whose minimiser has the spread of the targets.
+            all; or 'nll' of the Gaussian, whose minimiser has the spread of the targets that the
+            network cannot tell apart, which is none for a target that stands alone.
     """
 
     members: int = 5

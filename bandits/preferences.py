@@ -22,7 +22,7 @@ where neither sees a tie (1 - 77%), and those of a language model (1 - 64%, on s
 chosen for being contested).
 """
 OPPONENTS = ("best", "any")
-TRIES = 1000
+TRIES = 20_000
 """Data sets that are drawn in search of one that covers every response."""
 
 
@@ -61,7 +61,10 @@ class Preferences:
     @classmethod
     def read(cls, path: Path) -> "Preferences":
         """Comparisons of a CSV file with columns prompt, chosen and rejected (numbers from 0)."""
-        table = pd.read_csv(path)
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise InputError("preferences", "a CSV file", f"{path} ({error})") from None
         columns = ["prompt", "chosen", "rejected"]
         missing = [name for name in columns if name not in table]
         if missing:

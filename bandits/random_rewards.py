@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from bandits.optimisers import PPO, Evaluation, drawn, due, rollout_dice
+from bandits.moving_objective import MovingObjective
+from bandits.optimisers import PPO, Evaluation, drawn, due, rollout_dice, whitened
 from bandits.policies import Policy
 from bandits.streams import draw
-from bandits.strength import Strength
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
@@ -77,7 +77,9 @@ class RandomRewards(PPO):
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
         bound = bind(objective, scores, log_reference)
         descent = DESCENTS[self.descent](policy.parameters, lr=self.learning_rate)
-        strength = Strength(bound, scores, log_reference, steps, self.annealed, self.controller)
+        moving = MovingObjective(
+            bound, scores, log_reference, steps, self.annealed, self.controller
+        )
         critic = torch.full_like(log_reference[..., :1], self.critic_start)
         dice = rollout_dice(log_reference, seeds, steps, self.samples)
         noise = self._noise(log_reference, seeds, steps)
@@ -86,13 +88,13 @@ class RandomRewards(PPO):
             with torch.no_grad():
                 before = current.detach()
                 chosen = drawn(before, dice[:, step])
-                reward = strength.reward(step, before)
+                reward = moving.reward(step, before)
                 paid = torch.gather(reward, -1, chosen)
                 paid += torch.gather(noise, -1, chosen) if self.fixed else noise[:, step]
                 advantage = paid - critic
                 critic = critic + self.critic_rate * (paid.mean(-1, keepdim=True) - critic)
                 if self.whiten:
-                    advantage = whitened(advantage)
+                    advantage = whitened(advantage, torch.ones_like(advantage))
                 signed = signed_sums(advantage, chosen, like=before) / self.samples
             self._improve(descent, policy, current, signed)
             if due(step, steps, evaluate_every):
@@ -133,11 +135,3 @@ def signed_sums(
     """Sum of the positive and sum of the negative advantages of every cell."""
     parts = (advantage.clamp(min=0), advantage.clamp(max=0))
     return torch.stack([torch.zeros_like(like).scatter_add_(-1, chosen, part) for part in parts])
-
-
-def whitened(
-    advantage: Float[torch.Tensor, "seeds prompts samples"],
-) -> Float[torch.Tensor, "seeds prompts samples"]:
-    """Advantages of each seed with mean 0 and standard deviation 1 over its samples."""
-    centred = advantage - advantage.mean((-1, -2), keepdim=True)
-    return centred / (centred.square().mean((-1, -2), keepdim=True).sqrt() + 1e-8)

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from bandits.placement import check_device
 from bandits.policies import TabularPolicy
 from bandits.streams import draw
 from bandits.training import train_population
@@ -43,6 +44,7 @@ class ThreeArms:
                 "sigma", f"one for each of at least 2 arms ({len(self.reward)})", len(self.sigma)
             )
         checks.positive("sigma", np.array(self.sigma))
+        check_device(self.device)
         if self.degrees is not None and self.degrees <= 2:
             raise InputError("degrees", "> 2, for a finite variance", self.degrees)
 

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from theory import checks
+from theory.errors import InputError
 
 SCALES = ("toy", "tiny", "full")
 PREDICATES = {
@@ -66,6 +67,8 @@ def verdict(holds: Iterable[bool]) -> str:
     'in part'
     """
     held = list(holds)
+    if not held:
+        raise InputError("holds", "at least one part of a claim", held)
     return "reproduces" if all(held) else "in part" if any(held) else "differs"
 
 

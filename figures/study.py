@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from theory.errors import InputError
 from theory.experiment import World, run
+from theory.intervals import clopper_pearson
 from theory.objective import Objective
 
 Z = 1.959964
@@ -46,12 +48,20 @@ def study(
 
 
 def estimate(values: Any) -> Estimate:
-    """Mean of one number a seed, with a normal 95% interval.
+    """Mean over seeds with a normal 95% interval; of truth values, a share with an exact one.
 
-    >>> str(estimate([1.0, 2.0, 3.0]))
-    '2.000 [0.868, 3.132]'
+    Raises `InputError` for fewer than two numbers.
+
+    >>> str(estimate([1.0, 2.0, 3.0])), str(estimate([True] * 64))
+    ('2.000 [0.868, 3.132]', '1.000 [0.944, 1.000]')
     """
-    numbers = np.asarray(values, float)
+    numbers = np.asarray(values)
+    if len(numbers) < 2:
+        raise InputError("values", "at least two", len(numbers), "take more seeds")
+    if numbers.dtype == bool:
+        interval = clopper_pearson(int(numbers.sum()), len(numbers), 0.05)
+        return Estimate(float(numbers.mean()), float(interval.low), float(interval.high))
+    numbers = numbers.astype(float)
     half = Z * numbers.std(ddof=1) / np.sqrt(len(numbers))
     centre = float(numbers.mean())
     return Estimate(centre, float(centre - half), float(centre + half))

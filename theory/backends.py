@@ -1,9 +1,10 @@
 """Where the cells of an experiment run: processes here, or a cluster, by name."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from types import ModuleType
+from typing import Any
 
 from joblib import Parallel, parallel_config
 
@@ -15,7 +16,7 @@ BACKENDS = ("loky", "threading", "dask", "ray")
 
 @contextmanager
 def connected(backend: str, workers: int, address: str | None = None) -> Iterator[Parallel]:
-    """A `joblib.Parallel` that hands its outcomes over as they come (ray: at the end).
+    """A `joblib.Parallel` that hands its outcomes over in order, once there (ray: at the end).
 
     loky:      `workers` processes; 'threading' as many threads.
     dask, ray: the cluster at `address`, or one of `workers` processes on this machine, which is
@@ -37,9 +38,11 @@ def connected(backend: str, workers: int, address: str | None = None) -> Iterato
             distributed = _optional("dask.distributed")
             if address is None:
                 address = stack.enter_context(
-                    distributed.LocalCluster(workers, threads_per_worker=1, dashboard_address=None)
+                    distributed.LocalCluster(
+                        n_workers=workers, threads_per_worker=1, dashboard_address=None
+                    )
                 )
-            stack.enter_context(distributed.Client(address))
+            stack.enter_context(_reached(distributed.Client, address))
         else:
             ray = _optional("ray")
             ray.init(address, num_cpus=None if address else workers, include_dashboard=False)
@@ -47,6 +50,13 @@ def connected(backend: str, workers: int, address: str | None = None) -> Iterato
             _optional("ray.util.joblib").register_ray()
         with parallel_config(backend):
             yield Parallel(-1, return_as="list" if backend == "ray" else "generator")
+
+
+def _reached(client: Callable[..., Any], address: Any) -> Any:
+    try:
+        return client(address)
+    except OSError as error:
+        raise InputError("address", "of a cluster that answers", f"{address} ({error})") from None
 
 
 def _optional(module: str) -> ModuleType:

@@ -71,12 +71,16 @@ def run(
         checks.positive(name, size)
     if not len(seeds) or len(set(seeds)) != len(seeds):
         raise InputError("seeds", "at least one, none twice", list(seeds))
+    seeds = [int(seed) for seed in seeds]
     worlds = world if isinstance(world, Mapping) else {world.name: world}
+    files = [_Cell(w, o, seeds).file for w in worlds for o in objectives]
+    if len(set(files)) < len(files):
+        raise InputError("objectives", "names that differ in letters and digits", sorted(files))
     config = {
         "worlds": {name: repr(setting) for name, setting in worlds.items()},
-        "objectives": {name: str(objective) for name, objective in objectives.items()},
+        "objectives": {name: repr(objective) for name, objective in objectives.items()},
         "optimiser": repr(optimiser),
-        "seeds": list(seeds),
+        "seeds": seeds,
         "steps": steps,
         "evaluate_every": evaluate_every,
         "chunk": chunk,
@@ -86,8 +90,8 @@ def run(
     tasks = [
         delayed(_run_cell)(cell, here, objective, optimiser, steps, evaluate_every, records)
         for setting, here in worlds.items()
+        for part in (seeds[i : i + chunk] for i in range(0, len(seeds), chunk))
         for name, objective in objectives.items()
-        for part in (list(seeds[i : i + chunk]) for i in range(0, len(seeds), chunk))
         if (cell := _Cell(setting, name, part)).file not in finished
     ]
     with connected(backend, workers, address) as pool:

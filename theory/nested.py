@@ -50,8 +50,9 @@ def nested_bootstrap(
 
     Trials of one member are not independent, so that resampling policies alone gives intervals
     that are too short. Trailing axes, such as methods to compare, are kept together. With m
-    members the spread between them is understated by (m - 1) / m, and the spread within is
-    counted a second time, which makes up for it where the two are of one size.
+    members of n trials the variance between them is understated by (m - 1) / m, and the variance
+    within is counted a second time, 1/n of it in a mean; few members with many trials give
+    intervals that are too short.
     """
     checks.positive("draws", draws)
     members, trials = returns.shape[:2]

@@ -18,6 +18,8 @@ from theory.errors import InputError
 from theory.files import output_folder, write_text
 
 MANIFEST = "manifest.json"
+LABELS = ("objective", "world", "cell")
+"""Columns that are text, whatever they look like."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Records:
         manifest = folder / MANIFEST
         wanted = json.loads(json.dumps(dict(config)))
         if manifest.exists():
-            found = json.loads(manifest.read_text())["config"]
+            found = _config(manifest)
             if not resume:
                 raise InputError(
                     "out", "an empty folder, or the same run with resume", str(folder),
@@ -69,7 +71,7 @@ class Records:
     @property
     def config(self) -> dict[str, Any]:
         """What produced the rows."""
-        return dict(json.loads((self.folder / MANIFEST).read_text())["config"])
+        return _config(self.folder / MANIFEST)
 
     def write(self, cell: str, rows: Iterable[pd.DataFrame]) -> None:
         """Append the frames of one cell as they come; the file gets its name when all are there."""
@@ -89,7 +91,13 @@ class Records:
         paths = sorted(self.folder.glob("*.csv"))
         if partial:
             paths += sorted(self.folder.glob("*.csv.part"))
-        frames = [pd.read_csv(path) for path in paths if path.stat().st_size]
+        frames = [
+            pd.read_csv(
+                path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""]
+            )
+            for path in paths
+            if path.stat().st_size
+        ]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def select(self, **values: Any) -> pd.DataFrame:
@@ -106,6 +114,16 @@ class Records:
             if rows.empty:
                 raise InputError(column, "a recorded value", repr(value))
         return rows
+
+
+def _config(manifest: Path) -> dict[str, Any]:
+    """What a manifest says; `InputError` for a file that is none."""
+    try:
+        return dict(json.loads(manifest.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "out", f"a folder without {MANIFEST}, or with one of ours", f"{manifest} ({error!r})"
+        ) from None
 
 
 def concatenate(records: Iterable[Records]) -> pd.DataFrame:

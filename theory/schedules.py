@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 from theory import checks
 from theory.arrays import Array, namespace
+from theory.errors import InputError
 
 
 @dataclass(frozen=True)
 class Annealed:
-    """beta falls geometrically from `start` to the objective's own over a share of the steps.
+    """beta moves geometrically from `start` to the objective's own over a share of the steps.
 
     A network shared by the prompts saturates early under a small fixed beta.
     """
@@ -18,7 +19,8 @@ class Annealed:
 
     def __post_init__(self) -> None:
         checks.positive("start", self.start)
-        checks.positive("share", self.share)
+        if not 0 < self.share <= 1:
+            raise InputError("share", "in (0, 1]", self.share)
 
     def beta(self, final: float, step: int, steps: int) -> float:
         """beta at one step.

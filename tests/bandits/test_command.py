@@ -1,5 +1,7 @@
 """`python -m bandits`: experiments, sweeps, and what it says to bad input."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -72,12 +74,53 @@ def test_a_target_kl(tmp_path):
         ({"seeds": 0}, "seeds"),
         ({"backend": "dusk"}, "did you mean 'dask'"),
         ({"world": "three_arms", "arm_sigmas": (1.0,)}, "one for each of at least 2 arms"),
+        ({"chunk": 0}, "chunk"),
+        ({"device": "gpu"}, "'cpu' or 'cuda'"),
+        ({"world": "three_arms", "device": "tpu9"}, "'cpu' or 'cuda'"),
+        ({"preferences": Path("nowhere.csv")}, "a CSV file"),
+        ({"preferences": Path("nowhere.csv"), "pairs": (3,)}, "without pairs"),
+        ({"objective": ("safe",), "kl": 0.5}, "unset for 'safe'"),
+        ({"optimiser": "best_of_n", "kl": 0.5}, "choose n"),
+        ({"n": 4}, "unset for exact"),
+        ({"optimiser": "ppo", "samples": 0}, "samples"),
         ({"address": "tcp://nowhere:1"}, "use backend 'dask' or 'ray'"),
     ],
 )
 def test_bad_input_is_explained(wrong, message, tmp_path, capsys):
     assert main(Experiment(**{**QUICK, **wrong}, out=tmp_path)) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00", b'a,b\n1\n"2'])
+def test_files_that_cannot_be_read(content, tmp_path, capsys):
+    path = tmp_path / "pairs.csv"
+    path.write_bytes(content)
+    assert main(Experiment(**QUICK, preferences=path, out=tmp_path / "a")) == 2
+    assert "preferences" in capsys.readouterr().err
+
+
+def test_a_manifest_that_is_none(tmp_path, capsys):
+    (tmp_path / "manifest.json").write_text("[")
+    assert main(Experiment(**QUICK, resume=True, out=tmp_path)) == 2
+    assert "manifest.json" in capsys.readouterr().err
+
+
+def test_options_of_the_optimiser(tmp_path):
+    options = Experiment(("ensemble_mean",), "best_of_n", n=2, seeds=2, out=tmp_path)
+    assert main(options) == 0
+    assert "BestOfN(n=2)" in Records.open(tmp_path).config["optimiser"]
+
+
+def test_a_distance_out_of_reach_is_said(tmp_path, capsys):
+    options = Experiment(("ensemble_mean",), "ppo", kl=5.0, seeds=2, steps=3, out=tmp_path)
+    assert main(options) == 0
+    assert "not at 5" in capsys.readouterr().out
+
+
+def test_every_world_has_objectives_of_its_own(tmp_path):
+    for world in ("grid", "three_arms"):
+        options = Experiment((), "exact", world=world, seeds=2, out=tmp_path / world)
+        assert main(options) == 0
 
 
 def test_a_spread_of_one_member_is_refused(tmp_path, capsys):

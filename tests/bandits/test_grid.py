@@ -200,7 +200,7 @@ def test_any_gold_reward():
         iter(world.train(ensemble_mean(0.05), Exact(), range(4), steps=1, evaluate_every=1))
     )
     assert world.shape == (2, 3)
-    assert frame.gold.between(-0.5, 1.5).all()
+    assert frame.gold.max() > 1.4
     assert frame.accuracy.max() == 1
 
 

@@ -63,11 +63,6 @@ def test_logistic_labels_follow_bradley_terry():
 
 
 def test_covered_data_sets_leave_no_response_unbeaten():
-    losers = [
-        np.unique(Preferences(covered=covered).sample(GOLD, SEEDS)[1] % 8 + 8 * i).size
-        for i, covered in enumerate((True,))
-    ]
-    assert losers == [8]
     for rejected in Preferences(covered=True).sample(GOLD, SEEDS)[1][:, 0]:
         assert set(rejected % 8) == set(range(8))
     plain = Preferences().sample(GOLD, SEEDS)[1][:, 0]
@@ -165,7 +160,7 @@ def test_responses_without_comparisons_are_counted():
         lambda: Preferences(noise="experts"),
         lambda: Preferences(noise=1.5),
         lambda: Preferences(1, covered=True).check(2, 8),
-        lambda: Preferences(1, covered=True).sample(np.eye(8)[:, [0] * 8], [0]),
+        lambda: Preferences(1, covered=True).sample(np.tile(-np.arange(8.0), (8, 1)), [0]),
         lambda: split_weights("own", [0], 2, 4),
         lambda: split_weights("disjoint", [0], 5, 4),
     ],

@@ -67,7 +67,7 @@ def test_resumption_gives_the_numbers_of_an_uninterrupted_run(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         go(CoinThatStops(stop_at=2), tmp_path / "cut")
     records = Records.open(tmp_path / "cut")
-    assert len(records.finished()) == 1
+    assert len(records.finished()) == 2
     assert len(records.rows(partial=True)) > len(records.rows())
     resumed = go(CoinThatStops(), tmp_path / "cut", resume=True).rows()
     pd.testing.assert_frame_equal(sort(whole), sort(resumed))
@@ -120,6 +120,37 @@ def test_a_cluster_package_that_is_missing(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(InputError, match=r"'ray', got not installed; pip install"):
         go(Coin(), tmp_path / "a", backend="ray")
+
+
+def test_names_that_would_share_a_file_are_refused(tmp_path):
+    with pytest.raises(InputError, match="names that differ"):
+        run(Coin(), {"a b": vanilla(), "a_b": vanilla()}, None, [0], steps=1, evaluate_every=1,
+            out=tmp_path / "a")  # fmt: skip
+
+
+def test_nearby_strengths_are_told_apart_on_resumption(tmp_path):
+    def go_at(beta, **options):
+        return run(Coin(), {"v": vanilla(beta)}, None, range(2), steps=2, evaluate_every=1,
+                   out=tmp_path / "a", **options)  # fmt: skip
+
+    go_at(0.1234567)
+    with pytest.raises(InputError, match="other values of objectives"):
+        go_at(0.12345674, resume=True)
+
+
+def test_labels_are_text(tmp_path):
+    records = run(Coin(), {"0.4": vanilla(), "None": vanilla()}, None, [0, 1], steps=2,
+                  evaluate_every=1, out=tmp_path / "a")  # fmt: skip
+    assert len(records.select(objective="0.4", step=2)) == 2
+    assert len(records.select(objective="None")) == 4
+
+
+def test_a_finished_cell_is_not_computed_again(tmp_path):
+    go(Coin(), tmp_path / "a")
+    for path in (tmp_path / "a").glob("*.csv"):
+        path.write_text(path.read_text().replace("mean", "kept"))
+    rows = go(Coin(), tmp_path / "a", resume=True).rows()
+    assert set(rows.objective) == {"vanilla", "kept"}
 
 
 def test_rows_are_selected_by_value(tmp_path):

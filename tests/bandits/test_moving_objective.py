@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from bandits.grid import Grid
+from bandits.moving_objective import MovingObjective
 from bandits.optimisers import PPO, Exact, Gradient
 from bandits.policies import TabularPolicy
-from bandits.strength import Strength
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 from theory.objective import sample_reward, value
@@ -66,7 +66,7 @@ def test_rewards_and_values_are_those_of_the_objective(preset, steered):
     if steered:
         strength = TargetKL(1.0)
     asked = bind(preset(strength), scores, log_reference)
-    found = Strength(asked, scores, log_reference, 10, None, Controller(beta, gain=1e-12))
+    found = MovingObjective(asked, scores, log_reference, 10, None, Controller(beta, gain=1e-12))
     policy = torch.log_softmax(torch.randn(12, 8, 8, dtype=torch.float64), -1)
     torch.testing.assert_close(
         found.reward(0, policy), sample_reward(bound, policy - log_reference, scores)
@@ -124,6 +124,23 @@ def test_whitened_advantages_do_not_know_the_scale_of_rewards():
         )
         ends.append(list(found)[-1][1])
     torch.testing.assert_close(*ends, atol=0.01, rtol=0)
+
+
+def test_clipping_bounds_what_one_iteration_can_do():
+    """With the ratio out of the interval the surrogate is flat: the policy stays near its edge."""
+    _, log_reference, scores = Grid().prepare(SEEDS)
+    moved = {}
+    for clip in (0.05, 1e6):
+        policy = TabularPolicy.at(log_reference)
+        ppo = PPO(clip=clip, epochs=40, learning_rate=0.05, annealed=None)
+        found = ppo.optimise(vanilla(0.1), scores, log_reference, policy, SEEDS, 1, 1)
+        moved[clip] = float((list(found)[-1][1] - log_reference).exp().max())
+    assert moved[0.05] < 0.5 * moved[1e6]
+
+
+def test_huge_steps_do_not_overflow():
+    rows = last_rows(vanilla(0.1), PPO(learning_rate=2.0, annealed=None), steps=20)
+    assert sorted(rows.seed) == SEEDS
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""beta along an optimisation: constant, annealed, or steered to a KL."""
+"""An objective whose beta moves while it is optimised: annealed, or steered to a KL."""
 
 from dataclasses import replace
 
@@ -14,8 +14,8 @@ from theory.schedules import Annealed, Controller
 from theory.scores import Scores
 
 
-class Strength:
-    """beta of one optimisation, and what the objective is worth at it.
+class MovingObjective:
+    """The objective at the beta of each step; a steered beta moves with every call.
 
     Raises `InputError` for an objective whose strength is neither a `Penalty` nor a `TargetKL`.
     """
