@@ -83,6 +83,6 @@ def _evaluated(
 
 def _ppo() -> Any:
     from bandits.optimisers import PPO
-    from bandits.strength import Controller
+    from theory.schedules import Controller
 
     return PPO(annealed=None, learning_rate=LEARNING_RATE, controller=Controller(start=1.0))
