@@ -1,0 +1,85 @@
+"""Preference data: two responses of a policy to a prompt, and which of them is better."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from llm_bridge.sampling import Sampling, sample
+from llm_bridge.tokens import encode_prompts
+from theory import checks
+from theory.preferences import sample_preferences
+
+Judge = Callable[[Sequence[str], Sequence[str]], np.ndarray]
+"""Prompts and responses to rewards, (samples,)."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Comparisons: a prompt, the response that won, and the one that lost."""
+
+    prompts: tuple[str, ...]
+    chosen: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.prompts)
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """A Bradley-Terry annotator: P(first wins) = sigma(difference / temperature), some flipped."""
+
+    pairs: int = 1000
+    temperature: float = 0.5
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.positive("pairs", self.pairs)
+        checks.positive("temperature", self.temperature)
+
+
+def respond(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    *,
+    limit: int,
+    generator: torch.Generator,
+    batch: int = 256,
+) -> list[str]:
+    """One sampled response a prompt, as text."""
+    texts: list[str] = []
+    for start in range(0, len(prompts), batch):
+        tokens, mask = encode_prompts(tokenizer, prompts[start : start + batch], limit=limit)
+        drawn = sample(
+            model, tokens.to(model.device), mask.to(model.device), sampling,
+            eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, generator=generator,
+        )  # fmt: skip
+        texts += decode(tokenizer, drawn.responses)
+    return texts
+
+
+def decode(tokenizer: Any, tokens: torch.Tensor) -> list[str]:
+    """Texts without special tokens."""
+    return list(tokenizer.batch_decode(tokens, skip_special_tokens=True))
+
+
+def sample_pairs(
+    first: Sequence[str],
+    second: Sequence[str],
+    prompts: Sequence[str],
+    judge: Judge,
+    labelling: Labelling,
+    *,
+    rng: np.random.Generator,
+) -> Pairs:
+    """Label pairs of responses by a judge."""
+    rewards = [judge(prompts, texts) / labelling.temperature for texts in (first, second)]
+    wins = sample_preferences(*rewards, rng=rng, noise=labelling.noise)
+    both = [(a, b) if won else (b, a) for a, b, won in zip(first, second, wins, strict=True)]
+    chosen, rejected = zip(*both, strict=True)
+    return Pairs(tuple(prompts), chosen, rejected)

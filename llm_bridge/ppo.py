@@ -1,0 +1,269 @@
+"""PPO on a language model: rollout, shape, advantage, update, and one loop around them."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from llm_bridge.actor import Actor, Reading, evaluating, log_probabilities
+from llm_bridge.normalise import Normaliser
+from llm_bridge.pairs import Judge, decode
+from llm_bridge.sampling import Sampling, sample
+from llm_bridge.shaping import Shaper
+from llm_bridge.tokens import Batch, encode_prompts
+from theory import checks
+from theory.errors import InputError
+from theory.files import write
+from theory.kl_estimators import k3
+from theory.objective import Objective
+from theory.penalties import Penalty, TargetKL
+from theory.policy_gradient import (
+    Advantages,
+    clipped_surrogate,
+    clipped_value_loss,
+    gae,
+    masked_whiten,
+)
+from theory.schedules import Controller
+from theory.scores import Scores
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How PPO trains [schulman2017].
+
+    batch:      responses of an iteration; `epochs` passes over them in `minibatches` steps each,
+                every one in `accumulate` parts.
+    lam:        of GAE; None takes 1 where the penalty is charged on the last token, else 0.95.
+    charge:     'auto', 'last' or 'spread', see `llm_bridge.shaping`.
+    value_clip: half-width of the trusted interval of values.
+    controller: of beta, for objectives with a `TargetKL`.
+    """
+
+    batch: int = 128
+    epochs: int = 2
+    minibatches: int = 2
+    accumulate: int = 1
+    learning_rate: float = 2e-4
+    clip: float = 0.2
+    value_clip: float = 0.2
+    value_coefficient: float = 0.1
+    gamma: float = 1.0
+    lam: float | None = None
+    whiten: bool = True
+    clip_norm: float = 1.0
+    charge: str = "auto"
+    controller: Controller = Controller(start=0.1)
+    sampling: Sampling = Sampling()
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "epochs", "minibatches", "accumulate", "learning_rate", "clip",
+                     "value_clip", "clip_norm"):  # fmt: skip
+            checks.positive(name, getattr(self, name))
+        if self.batch % (self.minibatches * self.accumulate):
+            raise InputError(
+                "batch", f"a multiple of minibatches x accumulate "
+                f"({self.minibatches} x {self.accumulate})", self.batch,
+            )  # fmt: skip
+
+
+class Rollout(NamedTuple):
+    """Responses of the current policy, and what is said of them."""
+
+    prompts: list[str]
+    responses: list[str]
+    batch: Batch
+    reading: Reading
+    reference: Float[torch.Tensor, "batch time"]
+    scores: Scores
+    places: Int[torch.Tensor, "batch"]
+
+    @property
+    def log_ratio(self) -> Float[torch.Tensor, "batch time"]:
+        """ln(pi / pi0) of every token, 0 beyond the end."""
+        return (self.reading.log_prob - self.reference) * self.batch.live
+
+
+class Trainer:
+    """One policy under one objective; the state of its training can be saved and put back.
+
+    actor:      trained in place; its model at the start is the reference unless one is given.
+    reference:  a frozen model.
+    normaliser: scores of the reward models.
+    gold:       true reward of texts, for the records alone.
+    prompts:    drawn from, with replacement.
+    """
+
+    def __init__(
+        self,
+        actor: Actor,
+        reference: Any,
+        tokenizer: Any,
+        normaliser: Normaliser,
+        gold: Judge | None,
+        prompts: Sequence[str],
+        objective: Objective,
+        settings: Settings,
+        *,
+        limit: int,
+        seed: int,
+    ) -> None:
+        self.actor, self.reference, self.tokenizer = actor, reference, tokenizer
+        self.normaliser, self.gold, self.prompts = normaliser, gold, list(prompts)
+        self.settings, self.limit = settings, limit
+        self.shaper = Shaper(objective, normaliser, charge=settings.charge)
+        strength = objective.strength
+        self.target = strength.kl if isinstance(strength, TargetKL) else None
+        start = strength.beta if isinstance(strength, Penalty) else settings.controller.start
+        self.log_beta = float(np.log(start))
+        self.parameters = [p for p in actor.parameters() if p.requires_grad]
+        self.adam = torch.optim.AdamW(
+            self.parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True
+        )
+        self.generator = torch.Generator(actor.model.device).manual_seed(seed)
+        self.rng = np.random.default_rng([seed, 0])
+        self.step = 0
+
+    def run(self, steps: int) -> Iterator[tuple[int, dict[str, float], Rollout]]:
+        """Train up to a step: its number, its records, and its rollout."""
+        while self.step < steps:
+            started = time.perf_counter()
+            rolled = self.rollout()
+            advantages = self.advantage(rolled, self.shape(rolled))
+            row = {**self.describe(rolled), **self.update(rolled, advantages)}
+            if self.target is not None:
+                moved = self.settings.controller.moved(
+                    np.array(self.log_beta), np.array(row["kl"]), self.target
+                )
+                self.log_beta = float(moved)
+            tokens = int(rolled.batch.live.sum())
+            row["tokens_per_second"] = tokens / (time.perf_counter() - started)
+            self.step += 1
+            yield self.step, row, rolled
+
+    def save(self, path: Path) -> None:
+        """Everything that training depends on, in one file that is there whole or not at all."""
+        state = {
+            "actor": self.actor.state_dict(),
+            "adam": self.adam.state_dict(),
+            "generator": self.generator.get_state(),
+            "rng": self.rng.bit_generator.state,
+            "step": self.step,
+            "log_beta": self.log_beta,
+        }
+        write(path, lambda file: torch.save(state, file))
+
+    def restore(self, path: Path) -> None:
+        """Go on where `save` was called, to the same numbers as without an interruption."""
+        state = torch.load(path, map_location=self.actor.model.device, weights_only=True)
+        self.actor.load_state_dict(state["actor"])
+        self.adam.load_state_dict(state["adam"])
+        self.generator.set_state(state["generator"].cpu())
+        self.rng.bit_generator.state = state["rng"]
+        self.step, self.log_beta = state["step"], state["log_beta"]
+
+    @torch.no_grad()
+    def rollout(self) -> Rollout:
+        """Sample responses; read them by the policy, the reference and the reward models."""
+        rows = self.rng.integers(len(self.prompts), size=self.settings.batch)
+        chosen = [self.prompts[row] for row in rows]
+        sampling, device = self.settings.sampling, self.actor.model.device
+        tokens, mask = encode_prompts(self.tokenizer, chosen, limit=self.limit - sampling.tokens)
+        with evaluating(self.actor):
+            batch = sample(
+                self.actor.model, tokens.to(device), mask.to(device), sampling,
+                eos=self.tokenizer.eos_token_id, pad=self.tokenizer.pad_token_id,
+                generator=self.generator,
+            )  # fmt: skip
+            reading = self.actor(batch)
+        reference = log_probabilities(self.reference, batch, temperature=sampling.temperature)
+        responses = decode(self.tokenizer, batch.responses)
+        scores = self.normaliser(chosen, responses)
+        return Rollout(
+            chosen, responses, batch, reading, reference, scores, self.normaliser.places(chosen)
+        )
+
+    def shape(self, rolled: Rollout) -> Float[torch.Tensor, "batch time"]:
+        """One reward a token."""
+        beta, live = float(np.exp(self.log_beta)), rolled.batch.live
+        rewards = self.shaper.rewards(
+            rolled.scores, rolled.places, rolled.log_ratio.cpu(), live.cpu(), beta
+        )
+        return rewards.to(live.device)
+
+    def advantage(self, rolled: Rollout, rewards: torch.Tensor) -> Advantages:
+        """Generalised advantages, whitened if asked, and value targets."""
+        settings = self.settings
+        lam = self.shaper.default_lam if settings.lam is None else settings.lam
+        live = rolled.batch.live
+        found = gae(rewards, rolled.reading.value * live, settings.gamma, lam, live)
+        if not settings.whiten:
+            return found
+        return Advantages(masked_whiten(found.advantages, live), found.returns)
+
+    def update(self, rolled: Rollout, found: Advantages) -> dict[str, float]:
+        """Epochs of clipped steps on policy and value; means of what they met."""
+        settings, met = self.settings, []
+        with evaluating(self.actor):
+            for _ in range(settings.epochs):
+                order = torch.randperm(
+                    settings.batch, generator=self.generator, device=self.generator.device
+                )
+                for rows in order.chunk(settings.minibatches):
+                    met.append(self._descend(rolled, found, rows))
+        return {name: float(np.mean([m[name] for m in met])) for name in met[0]}
+
+    def _descend(
+        self, rolled: Rollout, found: Advantages, rows: Int[torch.Tensor, "rows"]
+    ) -> dict[str, float]:
+        """One step of AdamW; parts of a minibatch count by their tokens."""
+        settings = self.settings
+        total = rolled.batch.live[rows].sum()
+        self.adam.zero_grad()
+        met = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0}
+        for part in rows.chunk(settings.accumulate):
+            batch = rolled.batch[part].trimmed()
+            width, live = batch.live.shape[1], batch.live
+            now = self.actor(batch)
+            before, targets = (
+                [x[part, :width] for x in parts] for parts in (rolled.reading, found)
+            )
+            surrogate = clipped_surrogate(now.log_prob, before[0], targets[0], settings.clip, live)
+            value = clipped_value_loss(now.value, before[2], targets[1], settings.value_clip, live)
+            share = live.sum() / total
+            loss = share * (surrogate.loss + settings.value_coefficient * value)
+            loss.backward()
+            for name, number in (("policy_loss", surrogate.loss), ("value_loss", value),
+                                 ("clip_fraction", surrogate.clip_fraction)):  # fmt: skip
+                met[name] += float((share * number).detach())
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+        met["grad_norm"] = float(norm)
+        if not np.isfinite(sum(met.values())):
+            raise InputError("loss", "finite", met, "lower the learning rate")
+        self.adam.step()
+        return met
+
+    def describe(self, rolled: Rollout) -> dict[str, float]:
+        """Means over the responses of a rollout; kl (k1) and kl_k3 in nats a response."""
+        live, ratio = rolled.batch.live, rolled.log_ratio
+        utility = self.shaper.utility(rolled.scores, rolled.places)
+        row = {
+            "proxy": float(utility.mean()),
+            "kl": float(ratio.sum(1).mean()),
+            "kl_k3": float((k3(ratio) * live).sum(1).mean()),
+            "entropy": float((rolled.reading.entropy * live).sum(1).mean()),
+            "length": float(live.sum(1).float().mean()),
+            "beta": float(np.exp(self.log_beta)),
+        }
+        if self.gold is not None:
+            row["gold"] = float(np.mean(self.gold(rolled.prompts, rolled.responses)))
+        if rolled.scores.k > 1:
+            row["member_std"] = float(rolled.scores.std().mean())
+        for index, mean in enumerate(rolled.scores.members.mean(0).tolist()):
+            row[f"member_{index}"] = mean
+        return row

@@ -1,0 +1,88 @@
+"""Responses of a causal language model, token by token on a key-value cache."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+
+from llm_bridge.tokens import Batch, positions
+from theory import checks
+from theory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn.
+
+    Log-probabilities are always those of the distribution at `temperature` before top-k and top-p
+    cut it: with a cut, ratios and KL are of a policy that was not sampled from.
+    """
+
+    tokens: int = 48
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.positive("tokens", self.tokens)
+        checks.positive_number("temperature", self.temperature)
+        checks.positive("top_k", self.top_k, zero_allowed=True)
+        if not 0 < self.top_p <= 1:
+            raise InputError("top_p", "in (0, 1]", self.top_p)
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the policy differs from what is sampled."""
+        return self.top_k > 0 or self.top_p < 1
+
+    def cut(self, logits: Float[torch.Tensor, "batch words"]) -> Float[torch.Tensor, "batch words"]:
+        """Logits at the temperature, -inf beyond the top k and the nucleus."""
+        logits = logits.float() / self.temperature
+        if self.top_k:
+            smallest = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
+            logits = logits.masked_fill(logits < smallest, -torch.inf)
+        if self.top_p < 1:
+            ordered, order = logits.sort(descending=True)
+            before = ordered.softmax(-1).cumsum(-1) - ordered.softmax(-1)
+            outside = torch.zeros_like(before, dtype=torch.bool)
+            outside.scatter_(1, order, before >= self.top_p)
+            logits = logits.masked_fill(outside, -torch.inf)
+        return logits
+
+
+@torch.no_grad()
+def sample(
+    model: Any,
+    prompts: Int[torch.Tensor, "batch prompt_time"],
+    prompt_mask: Bool[torch.Tensor, "batch prompt_time"],
+    sampling: Sampling,
+    *,
+    eos: int,
+    pad: int,
+    generator: torch.Generator,
+) -> Batch:
+    """Responses up to and with their first `eos`, or cut at `sampling.tokens`.
+
+    Stops early when every response has ended.
+    """
+    mask, cache, drawn, live = prompt_mask, None, [], []
+    tokens, places = prompts, positions(prompt_mask)
+    going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
+    for _ in range(sampling.tokens):
+        out = model(
+            input_ids=tokens, attention_mask=mask.long(), position_ids=places,
+            past_key_values=cache, use_cache=True,
+        )  # fmt: skip
+        cache = out.past_key_values
+        shares = sampling.cut(out.logits[:, -1]).softmax(-1)
+        chosen = torch.multinomial(shares, 1, generator=generator)
+        chosen = torch.where(going[:, None], chosen, pad)
+        drawn.append(chosen)
+        live.append(going[:, None])
+        going = going & (chosen[:, 0] != eos)
+        if not going.any():
+            break
+        mask = torch.cat([mask, live[-1]], dim=1)
+        tokens, places = chosen, (places.max(-1, keepdim=True).values + 1)
+    return Batch(prompts, prompt_mask, torch.cat(drawn, dim=1), torch.cat(live, dim=1))

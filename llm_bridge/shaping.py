@@ -1,0 +1,95 @@
+"""From an objective to one reward a token: where the penalty is charged, and on which samples."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+
+from llm_bridge.normalise import Normaliser
+from theory import checks
+from theory.binding import Binding
+from theory.objective import Bound, Objective, sample_reward
+from theory.optimum import bind
+from theory.penalties import Constant, Penalty, TargetKL
+from theory.scores import Scores
+
+CHARGES = ("auto", "last", "spread")
+
+
+def response_level(objective: Objective) -> bool:
+    """Whether the price of moving probability depends on the response.
+
+    Such a penalty is charged whole on the last token: spread over tokens it is biased, since a
+    reward-to-go drops earlier charges whose price depends on later tokens.
+    """
+    return not (
+        isinstance(objective.coefficient, Constant)
+        or getattr(objective.coefficient, "per", None) == "prompt"
+    )
+
+
+class Shaper:
+    """Rewards of sampled responses under one objective.
+
+    beta is that of a `Penalty`, or set from outside where the strength is a `TargetKL`. charge:
+    'last', 'spread', or 'auto', which spreads what may be spread.
+
+    Raises `InputError` for another strength, or a form without a sample reward.
+    """
+
+    def __init__(self, objective: Objective, normaliser: Normaliser, *, charge: str) -> None:
+        checks.one_of("charge", charge, CHARGES)
+        if not isinstance(objective.strength, Penalty | TargetKL):
+            raise checks.InputError(
+                "objective.strength", "a Penalty or a TargetKL to be trained", objective.strength
+            )
+        self.objective, self._normaliser = objective, normaliser
+        self.spread = charge == "spread" or (charge == "auto" and not response_level(objective))
+        binding = bind(objective, normaliser.table, normaliser.log_reference()).binding
+        self._bound = Bound(replace(objective, strength=Penalty(1.0)), binding)
+
+    @property
+    def default_lam(self) -> float:
+        """GAE's lambda: 1 where the penalty is charged on the last token, which is then exact."""
+        return 0.95 if self.spread else 1.0
+
+    def utility(
+        self, scores: Scores, places: Int[torch.Tensor, "samples"]
+    ) -> Float[torch.Tensor, "samples"]:
+        """What the objective maximises, sample by sample."""
+        return self.objective.utility(scores, self._flat(places).binding)
+
+    def rewards(
+        self,
+        scores: Scores,
+        places: Int[torch.Tensor, "samples"],
+        log_ratio: Float[torch.Tensor, "samples time"],
+        live: Bool[torch.Tensor, "samples time"],
+        beta: float,
+    ) -> Float[torch.Tensor, "samples time"]:
+        """One reward a token; their sum is `sample_reward` of the response in either case."""
+        bound = self._flat(places)
+        total = (log_ratio * live).sum(1)
+        utility = self.objective.utility(scores, bound.binding)
+        nothing = torch.zeros_like(total)
+        fixed = beta * (utility - sample_reward(bound, nothing, scores))
+        price = sample_reward(bound, nothing, scores) - sample_reward(bound, nothing + 1, scores)
+        rewards = torch.zeros_like(log_ratio)
+        last = live.sum(1, keepdim=True) - 1
+        if self.spread:
+            rewards = -beta * price[:, None] * log_ratio * live
+            return rewards.scatter_add(1, last, (utility - fixed)[:, None])
+        return rewards.scatter(1, last, (utility - fixed - beta * price * total)[:, None])
+
+    def _flat(self, places: Int[torch.Tensor, "samples"]) -> Bound:
+        """The binding of a table of prompts, for samples of some of them."""
+        table = self._bound.binding
+        flat: dict[str, Any] = {}
+        if table.mean_variance is not None:
+            flat["mean_variance"] = table.mean_variance.reshape(1).float()
+        if table.prompt_variance is not None:
+            flat["prompt_variance"] = table.prompt_variance[places, 0].float()
+        if table.member_weights is not None:
+            flat["member_weights"] = table.member_weights.reshape(1, -1).float()
+        return Bound(self._bound.objective, Binding(**flat))

@@ -1,0 +1,39 @@
+"""The embedded default: a tokenizer and a language model made here, in seconds, from a grammar."""
+
+from collections.abc import Iterable
+
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+
+from llm_bridge.language import WORDS
+
+SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
+SIZES = {"tiny": (2, 64, 4), "small": (3, 96, 4), "medium": (4, 128, 8)}
+"""Layers, width and attention heads: about 0.1, 0.35 and 0.8 million parameters."""
+CONTEXT = 64
+
+
+def build_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
+    """One token a word; prompts open with <bos>."""
+    vocabulary = {word: index for index, word in enumerate((*SPECIAL, *words))}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", vocabulary["<bos>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>",
+        unk_token="<unk>", model_max_length=CONTEXT,
+    )  # fmt: skip
+
+
+def build_model(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
+    """A GPT-2 of random weights, without dropout."""
+    layers, width, heads = SIZES[size]
+    config = GPT2Config(
+        vocab_size=len(tokenizer), n_positions=CONTEXT, n_embd=width, n_layer=layers, n_head=heads,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config)

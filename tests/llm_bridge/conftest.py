@@ -1,0 +1,34 @@
+"""A language model and reward models made once for all tests, in a folder of their own."""
+
+import pytest
+import torch
+from transformers.utils import logging
+
+from llm_bridge.ensembles import EnsembleSettings
+from llm_bridge.pairs import Labelling
+from llm_bridge.ppo import Settings
+from llm_bridge.reward_models import RewardTraining
+from llm_bridge.sampling import Sampling
+from llm_bridge.sft import FineTuning
+from llm_bridge.text_world import TextWorld
+
+logging.disable_progress_bar()
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def quick(tmp_path_factory):
+    """Barely trained: for what does not depend on quality."""
+    return TextWorld(
+        sft=FineTuning(steps=60),
+        labelling=Labelling(60),
+        ensemble=EnsembleSettings(members=3, training=RewardTraining(epochs=1)),
+        references=8,
+        cache=tmp_path_factory.mktemp("quick"),
+    )
+
+
+@pytest.fixture
+def brief():
+    """PPO of a few short responses."""
+    return Settings(batch=16, sampling=Sampling(10))

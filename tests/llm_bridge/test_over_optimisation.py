@@ -1,0 +1,58 @@
+"""The embedded world is one in which over-optimisation happens, and one that can be solved."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from llm_bridge.ensembles import EnsembleSettings
+from llm_bridge.normalise import Normaliser
+from llm_bridge.pairs import Labelling
+from llm_bridge.ppo import Settings
+from llm_bridge.reward_models import RewardTraining
+from llm_bridge.text_world import TextWorld
+from theory.presets import vanilla
+
+WINDOW = 5
+"""Iterations of 128 responses over which a curve is averaged."""
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    single = EnsembleSettings(members=1, split="same", training=RewardTraining(epochs=2))
+    cache = tmp_path_factory.mktemp("tiny")
+    return TextWorld(labelling=Labelling(4000), ensemble=single, cache=cache)
+
+
+def curve(trainer, steps, *columns):
+    rows = [row for _, row, _ in trainer.run(steps)]
+    smooth = np.ones(WINDOW) / WINDOW
+    return [np.convolve([row[c] for row in rows], smooth, "valid") for c in columns]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_true_reward_rises_and_falls_while_the_proxy_goes_on(world, seed):
+    trainer = world.trainer(vanilla(0.01), Settings(learning_rate=3e-4), seed)
+    gold, proxy = curve(trainer, 100, "gold", "proxy")
+    peak = int(gold.argmax())
+    print(
+        f"gold {gold[0]:.2f} -> {gold[peak]:.2f} at {peak} -> {gold[-1]:.2f}, proxy {proxy[-1]:.2f}"
+    )
+    assert gold[peak] - gold[0] >= 0.2
+    assert gold[peak] - gold[-1] >= 0.5
+    assert proxy[-1] > proxy[peak] > proxy[0]
+
+
+def test_a_policy_that_is_paid_the_true_reward_earns_it(world):
+    trainer = world.trainer(vanilla(0.02), Settings(learning_rate=5e-4), 0)
+    truth = replace(
+        trainer.normaliser,
+        score=lambda *texts: torch.tensor(world.gold.all(*texts), dtype=torch.float32)[:, None],
+        offset=trainer.normaliser.offset * 0,
+        scale=trainer.normaliser.scale * 0 + 1,
+    )
+    assert isinstance(truth, Normaliser)
+    trainer.normaliser = truth
+    (gold,) = curve(trainer, 100, "gold")
+    assert gold[-1] - gold[0] >= 0.7
