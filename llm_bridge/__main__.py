@@ -10,8 +10,8 @@ import torch
 import tyro
 from joblib import Parallel, delayed
 from tqdm import tqdm
-from transformers.utils import logging
 
+from llm_bridge.best_of_n import best_of_n
 from llm_bridge.compare_figure import draw
 from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.pairs import Labelling
@@ -21,6 +21,7 @@ from llm_bridge.text_world import TextWorld, default_cache
 from theory import checks
 from theory.errors import InputError
 from theory.experiment import run
+from theory.files import output_folder, write
 from theory.objective import Objective
 from theory.penalties import TargetKL
 from theory.presets import PRESETS
@@ -32,28 +33,16 @@ METRICS = ["gold", "proxy", "kl", "member_std", "length"]
 
 
 @dataclass(frozen=True)
-class Compare:
-    """Train a policy under every objective on several preference data sets, and draw the curves."""
+class World:
+    """Options of the world that all commands share."""
 
     scale: str = "tiny"
     """tiny: the embedded language (0.1 million parameters); small and medium are larger."""
     objective: tuple[str, ...] = STUDY
     """Presets of theory.presets."""
-    beta: float = 0.02
-    """Strength of the penalty."""
-    kl: float | None = None
-    """Target KL in nats a response, to which beta is steered, instead of a strength."""
     seeds: int = 3
-    """Preference data sets; each has reward models and a training of its own."""
-    steps: int = 80
-    """PPO iterations."""
-    evaluate_every: int = 5
-    """Iterations between rows of the records."""
-    batch: int = 128
-    """Responses of an iteration."""
-    learning_rate: float = 3e-4
-    """Of PPO."""
-    pairs: int = 4000
+    """Preference data sets; each has reward models of its own."""
+    pairs: int = 3000
     """Comparisons that reward models learn from."""
     noise: float = 0.0
     """Share of their labels that are flipped."""
@@ -65,12 +54,8 @@ class Compare:
     """What each member sees: same, bootstrap or disjoint."""
     workers: int = 1
     """Processes; one thread each."""
-    resume: bool = False
-    """Go on where an interrupted run stopped."""
     cache: Path = default_cache()
     """Folder of trained models."""
-    out: Path = Path("out/compare")
-    """Folder of the records and the figure."""
 
     def world(self) -> TextWorld:
         """The world of these options."""
@@ -80,23 +65,63 @@ class Compare:
         labelling = Labelling(self.pairs, noise=self.noise)
         return TextWorld(self.scale, labelling=labelling, ensemble=ensemble, cache=self.cache)
 
-    def objectives(self) -> dict[str, Objective]:
-        """By name, at beta or at the target KL."""
+    def prepared(self) -> TextWorld:
+        """The world, its language model and all its reward models trained or taken from the cache.
+
+        Raises `InputError` for unknown objectives.
+        """
+        checks.positive("seeds", self.seeds)
         for name in self.objective:
             checks.one_of("objective", name, PRESETS)
+        world = self.world()
+        world.policy()
+        print(f"reward models of {self.seeds} preference data sets ...", flush=True)
+        Parallel(self.workers)(delayed(prepare)(world, seed) for seed in range(self.seeds))
+        return world
+
+
+@dataclass(frozen=True)
+class Compare(World):
+    """Train a policy under every objective on several preference data sets, and draw the curves."""
+
+    beta: float = 0.02
+    """Strength of the penalty."""
+    kl: float | None = None
+    """Target KL in nats a response, to which beta is steered, instead of a strength."""
+    steps: int = 80
+    """PPO iterations."""
+    evaluate_every: int = 5
+    """Iterations between rows of the records."""
+    batch: int = 128
+    """Responses of an iteration."""
+    learning_rate: float = 3e-4
+    """Of PPO."""
+    resume: bool = False
+    """Go on where an interrupted run stopped."""
+    out: Path = Path("out/compare")
+    """Folder of the records and the figure."""
+
+    def objectives(self) -> dict[str, Objective]:
+        """By name, at beta or at the target KL."""
         strength = self.beta if self.kl is None else TargetKL(self.kl)
         return {name: PRESETS[name](strength) for name in self.objective}
 
 
-def compare(options: Compare) -> int:
-    """Exit status: 0, 1 where a run failed."""
-    for name in ("seeds", "steps", "evaluate_every"):
+@dataclass(frozen=True)
+class BestOfN(World):
+    """Choose the best of n responses of the reference under every objective, for every n."""
+
+    samples: int = 64
+    """Responses of a prompt, and the largest n."""
+    out: Path = Path("out/best-of-n")
+    """Folder of the curves."""
+
+
+def compare(options: Compare) -> None:
+    """Records, a table of the ends, and the curves."""
+    for name in ("steps", "evaluate_every"):
         checks.positive(name, getattr(options, name))
-    world, objectives = options.world(), options.objectives()
-    world.policy()
-    print(f"training reward models on {options.seeds} preference data sets ...")
-    pool = Parallel(options.workers)
-    pool(delayed(prepare)(world, seed) for seed in range(options.seeds))
+    world, objectives = options.prepared(), options.objectives()
     settings = replace(Settings(), batch=options.batch, learning_rate=options.learning_rate)
     records = run(
         world,
@@ -115,7 +140,19 @@ def compare(options: Compare) -> int:
     print(last.groupby("objective", sort=False)[METRICS].mean().round(3).to_string())
     print(f"figure: {draw(records.rows(), options.out).resolve()}")
     print(f"records in {records.folder.resolve()}")
-    return 0
+
+
+def choose(options: BestOfN) -> None:
+    """Curves of best-of-n, and a table of some of them."""
+    world = options.prepared()
+    objectives = {name: PRESETS[name]() for name in options.objective}
+    rows = best_of_n(world, objectives, range(options.seeds), samples=options.samples)
+    path = output_folder(options.out) / "best_of_n.csv"
+    write(path, lambda file: rows.to_csv(file, index=False))
+    shown = rows[rows.n.isin([1, 4, 16, 64, 256, options.samples])]
+    table = shown.pivot_table(index="objective", columns="n", values="gold", sort=False)
+    print("true reward of the best of n\n" + table.round(3).to_string())
+    print(f"curves in {path.resolve()}")
 
 
 def prepare(world: TextWorld, seed: int) -> None:
@@ -127,17 +164,20 @@ def prepare(world: TextWorld, seed: int) -> None:
 def main() -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input."""
     torch.set_num_threads(1)
-    logging.disable_progress_bar()
-    commands: dict[str, Callable[..., Compare]] = {"compare": Compare}
+    commands: dict[str, Callable[..., World]] = {"compare": Compare, "best-of-n": BestOfN}
     options = tyro.extras.subcommand_cli_from_dict(commands)
     try:
-        return compare(options)
+        if isinstance(options, Compare):
+            compare(options)
+        elif isinstance(options, BestOfN):
+            choose(options)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except RuntimeError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ class Corpus:
     """
 
     on_topic: float = 0.6
-    good: float = 0.75
+    good: float = 0.67
     very: float = 0.2
     repeats: float = 0.03
     clauses: int = 4

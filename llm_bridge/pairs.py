@@ -10,6 +10,7 @@ import torch
 from llm_bridge.sampling import Sampling, sample
 from llm_bridge.tokens import encode_prompts
 from theory import checks
+from theory.errors import InputError
 from theory.preferences import sample_preferences
 
 Judge = Callable[[Sequence[str], Sequence[str]], np.ndarray]
@@ -39,6 +40,8 @@ class Labelling:
     def __post_init__(self) -> None:
         checks.positive("pairs", self.pairs)
         checks.positive("temperature", self.temperature)
+        if not 0 <= self.noise < 0.5:
+            raise InputError("noise", "in [0, 1/2)", self.noise)
 
 
 def respond(

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -12,6 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging
 
 from llm_bridge.actor import Actor
 from llm_bridge.ensembles import EnsembleSettings, hash_seed
@@ -56,7 +59,7 @@ class TextWorld:
     corpus: Corpus = Corpus()
     gold: Gold = Gold()
     sft: FineTuning = FineTuning()
-    labelling: Labelling = Labelling(4000)
+    labelling: Labelling = Labelling(3000)
     ensemble: EnsembleSettings = EnsembleSettings(training=RewardTraining(epochs=2))
     references: int = 64
     sampling: Sampling = Sampling()
@@ -115,8 +118,6 @@ class TextWorld:
 
 @lru_cache(maxsize=2)
 def _policy(world: TextWorld) -> tuple[Any, Any]:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
     described = (world.size, world.corpus, world.sft, TEXTS)
     folder = _folder(world, world.size, described)
     if not (folder / DONE).exists():
@@ -127,11 +128,25 @@ def _policy(world: TextWorld) -> tuple[Any, Any]:
         texts = world.corpus.write(TEXTS, rng)
         fine_tune(model, tokenizer, texts, world.sft, rng=rng, limit=CONTEXT)
         output_folder(folder)
-        model.save_pretrained(folder)
+        with _quiet():
+            model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         write_text(folder / DONE, repr(described))
-    model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
-    return model, AutoTokenizer.from_pretrained(folder)
+    with _quiet():
+        model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
+        return model, AutoTokenizer.from_pretrained(folder)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the library's progress bars, which are longer than what they show."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _folder(world: TextWorld, kind: str, described: Any) -> Path:

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from transformers.utils import logging
 
 from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.pairs import Labelling
@@ -12,7 +11,6 @@ from llm_bridge.sampling import Sampling
 from llm_bridge.sft import FineTuning
 from llm_bridge.text_world import TextWorld
 
-logging.disable_progress_bar()
 torch.set_num_threads(1)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Labelling
+from llm_bridge.pairs import respond
 from llm_bridge.ppo import Settings
 from llm_bridge.reward_models import RewardTraining
 from llm_bridge.text_world import TextWorld
@@ -22,7 +22,7 @@ WINDOW = 5
 def world(tmp_path_factory):
     single = EnsembleSettings(members=1, split="same", training=RewardTraining(epochs=2))
     cache = tmp_path_factory.mktemp("tiny")
-    return TextWorld(labelling=Labelling(4000), ensemble=single, cache=cache)
+    return TextWorld(ensemble=single, cache=cache)
 
 
 def curve(trainer, steps, *columns):
@@ -31,20 +31,27 @@ def curve(trainer, steps, *columns):
     return [np.convolve([row[c] for row in rows], smooth, "valid") for c in columns]
 
 
+@pytest.fixture(scope="module")
+def start(world):
+    """True reward of the reference."""
+    model, tokenizer = world.policy()
+    prompts = world.prompts * 200
+    generator = torch.Generator().manual_seed(0)
+    texts = respond(model, tokenizer, prompts, world.sampling, limit=16, generator=generator)
+    return world.gold.all(prompts, texts).mean()
+
+
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_true_reward_rises_and_falls_while_the_proxy_goes_on(world, seed):
-    trainer = world.trainer(vanilla(0.01), Settings(learning_rate=3e-4), seed)
+def test_the_true_reward_rises_and_falls_while_the_proxy_goes_on(world, start, seed):
+    trainer = world.trainer(vanilla(0.003), Settings(learning_rate=3e-4), seed)
     gold, proxy = curve(trainer, 100, "gold", "proxy")
     peak = int(gold.argmax())
-    print(
-        f"gold {gold[0]:.2f} -> {gold[peak]:.2f} at {peak} -> {gold[-1]:.2f}, proxy {proxy[-1]:.2f}"
-    )
-    assert gold[peak] - gold[0] >= 0.2
+    assert gold[peak] - start >= 0.2
     assert gold[peak] - gold[-1] >= 0.5
-    assert proxy[-1] > proxy[peak] > proxy[0]
+    assert proxy[-1] > proxy[peak] > 0
 
 
-def test_a_policy_that_is_paid_the_true_reward_earns_it(world):
+def test_a_policy_that_is_paid_the_true_reward_earns_it(world, start):
     trainer = world.trainer(vanilla(0.02), Settings(learning_rate=5e-4), 0)
     truth = replace(
         trainer.normaliser,
@@ -55,4 +62,4 @@ def test_a_policy_that_is_paid_the_true_reward_earns_it(world):
     assert isinstance(truth, Normaliser)
     trainer.normaliser = truth
     (gold,) = curve(trainer, 100, "gold")
-    assert gold[-1] - gold[0] >= 0.7
+    assert gold[-1] - start >= 0.7
