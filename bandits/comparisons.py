@@ -10,9 +10,11 @@ from jaxtyping import Float, Int
 from bandits.preferences import Preferences
 from bandits.streams import stream
 from theory import checks
-from theory.errors import InputError
+from theory.splits import SPLITS as SHARED
+from theory.splits import split_counts
 
-SPLITS = ("same", "bootstrap", "disjoint", "fresh")
+SPLITS = (*SHARED, "fresh")
+"""Of one data set, or with one for each member."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,24 +75,13 @@ class Comparisons:
 def split_weights(
     split: str, seeds: Sequence[int], members: int, comparisons: int
 ) -> Float[np.ndarray, "seeds members comparisons"]:
-    """What each member sees: all ('same', 'fresh'), a bootstrap resample, or a part of its own.
+    """`theory.splits.split_counts` of every seed, as shares; 'fresh' data are all used.
 
-    Raises `InputError` for an unknown split, and for 'disjoint' with fewer comparisons than
-    members.
+    Raises `InputError` as it does.
     """
     checks.one_of("split", split, SPLITS)
-    if split == "disjoint" and comparisons < members:
-        raise InputError("split", f"not 'disjoint' with {comparisons} comparisons", members)
-    return np.stack([_weights(split, stream(s, "split"), members, comparisons) for s in seeds])
-
-
-def _weights(
-    split: str, rng: np.random.Generator, members: int, comparisons: int
-) -> Float[np.ndarray, "members comparisons"]:
-    if split == "bootstrap":
-        uniform = np.full(comparisons, 1 / comparisons)
-        return rng.multinomial(comparisons, uniform, size=members) / comparisons
-    if split == "disjoint":
-        mine = np.arange(members)[:, None] == rng.permutation(comparisons) % members
-        return mine / mine.sum(-1, keepdims=True)
-    return np.full((members, comparisons), 1 / comparisons)
+    within = "same" if split == "fresh" else split
+    counts = np.stack(
+        [split_counts(within, members, comparisons, rng=stream(s, "split")) for s in seeds]
+    )
+    return counts / counts.sum(-1, keepdims=True)

@@ -16,9 +16,9 @@ from llm_bridge.pairs import Pairs
 from llm_bridge.reward_models import RewardModel, RewardTraining, train
 from theory import checks
 from theory.files import write
+from theory.splits import SPLITS, split_counts
 
 KINDS = ("independent", "shared_trunk")
-SPLITS = ("same", "bootstrap", "disjoint")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +60,8 @@ class EnsembleSettings:
 
     def train(self, base: Any, tokenizer: Any, pairs: Pairs, *, limit: int, seed: int) -> Ensemble:
         """Fit all members on copies of the trunk of a language model."""
-        counts = split_counts(self.split, len(pairs), self.members, seed)
+        rng = np.random.default_rng([seed, 2])
+        counts = split_counts(self.split, self.members, len(pairs), rng=rng).T
         models, first = self._fresh(base, tokenizer, limit, seed), 0
         for index, model in enumerate(models):
             heads = model.head.out_features
@@ -88,18 +89,6 @@ class EnsembleSettings:
                 trunk = deepcopy(base.base_model).requires_grad_(True)
                 models.append(RewardModel(trunk, tokenizer, heads=heads, limit=limit))
         return tuple(models)
-
-
-def split_counts(
-    split: str, pairs: int, members: int, seed: int
-) -> Float[np.ndarray, "pairs members"]:
-    """How often each pair counts for each member."""
-    rng = np.random.default_rng([seed, 2])
-    if split == "bootstrap":
-        return rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=members).T.astype(float)
-    if split == "disjoint":
-        return (rng.permutation(pairs)[:, None] % members == np.arange(members)).astype(float)
-    return np.ones((pairs, members))
 
 
 def hash_seed(seed: int, purpose: str, index: int = 0) -> int:

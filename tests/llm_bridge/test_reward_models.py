@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from llm_bridge.ensembles import EnsembleSettings, split_counts
+from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.pairs import Labelling, Pairs, respond, sample_pairs
 from llm_bridge.reward_models import RewardModel, RewardTraining, accuracy, train
 from llm_bridge.tiny import CONTEXT
@@ -106,14 +106,6 @@ def test_ensembles_come_back_from_files_bit_for_bit(kind, material, tmp_path):
     again = settings.train(model, tokenizer, few, limit=CONTEXT, seed=4)
     assert torch.equal(trained(*texts), again(*texts))
     assert not torch.equal(trained(*texts)[:, 0], trained(*texts)[:, 1])
-
-
-def test_splits():
-    assert (split_counts("same", 10, 3, 0) == 1).all()
-    boot = split_counts("bootstrap", 50, 3, 0)
-    assert (boot.sum(0) == 50).all()
-    assert not np.array_equal(boot[:, 0], boot[:, 1])
-    assert (split_counts("disjoint", 50, 3, 0).sum(1) == 1).all()
 
 
 def test_a_cached_world_is_the_trained_one(quick):
