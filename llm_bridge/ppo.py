@@ -1,6 +1,7 @@
 """PPO on a language model: rollout, shape, advantage, update, and one loop around them."""
 
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +117,11 @@ class Trainer:
         self.actor, self.reference, self.tokenizer = actor, reference, tokenizer
         self.normaliser, self.gold, self.prompts = normaliser, gold, list(prompts)
         self.settings, self.limit = settings, limit
+        if settings.sampling.truncated:
+            warnings.warn(
+                "top_k or top_p cut what is sampled: ratios and KL are of the uncut policy",
+                stacklevel=2,
+            )
         self.shaper = Shaper(objective, normaliser, charge=settings.charge)
         strength = objective.strength
         self.target = strength.kl if isinstance(strength, TargetKL) else None

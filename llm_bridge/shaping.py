@@ -35,7 +35,7 @@ class Shaper:
     beta is that of a `Penalty`, or set from outside where the strength is a `TargetKL`. charge:
     'last', 'spread', or 'auto', which spreads what may be spread.
 
-    Raises `InputError` for another strength, or a form without a sample reward.
+    Raises `InputError` for another strength; `rewards` for a form without a sample reward.
     """
 
     def __init__(self, objective: Objective, normaliser: Normaliser, *, charge: str) -> None:

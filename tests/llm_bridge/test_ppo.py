@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from llm_bridge.ppo import Settings
+from llm_bridge.sampling import Sampling
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
@@ -109,6 +110,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(quick, brief):
     broken = found._replace(advantages=found.advantages * np.nan)
     with pytest.raises(InputError, match=r"loss.*finite"):
         trainer.update(rolled, broken)
+
+
+def test_a_policy_that_is_not_what_is_sampled_is_warned_of(quick, brief):
+    with pytest.warns(UserWarning, match="of the uncut policy"):
+        quick.trainer(vanilla(0.1), replace(brief, sampling=Sampling(10, top_p=0.9)), 0)
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 10, "minibatches": 4}, {"clip": 0.0}, {"epochs": 0}])

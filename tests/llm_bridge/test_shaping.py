@@ -21,6 +21,7 @@ from theory.presets import (
     vanilla,
     variance_aware,
     variance_aware_kl,
+    variance_aware_theorem,
     wco,
 )
 from theory.scores import Scores
@@ -108,6 +109,12 @@ def test_a_target_is_priced_at_the_beta_of_the_moment(normaliser, samples):
     steered = Shaper(variance_aware(TargetKL(1.0)), normaliser, charge="last")
     fixed = Shaper(variance_aware(Penalty(0.7)), normaliser, charge="last")
     torch.testing.assert_close(steered.rewards(*samples, 0.7), fixed.rewards(*samples, 0.7))
+
+
+def test_a_form_without_a_sample_reward_is_refused(normaliser, samples):
+    shaper = Shaper(variance_aware_theorem(Penalty(0.1)), normaliser, charge="last")
+    with pytest.raises(InputError, match="'bregman' or 'kl'"):
+        shaper.rewards(*samples, 0.1)
 
 
 @pytest.mark.parametrize(
