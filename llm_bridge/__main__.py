@@ -15,8 +15,8 @@ from llm_bridge.best_of_n import best_of_n
 from llm_bridge.compare_figure import draw
 from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.pairs import Labelling
-from llm_bridge.ppo import Settings
 from llm_bridge.reward_models import RewardTraining
+from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld, default_cache
 from theory import checks
 from theory.errors import InputError

@@ -21,9 +21,10 @@ from llm_bridge.ensembles import EnsembleSettings, hash_seed
 from llm_bridge.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.normalise import Normaliser
 from llm_bridge.pairs import Labelling, respond, sample_pairs
-from llm_bridge.ppo import Settings, Trainer
+from llm_bridge.ppo import Trainer
 from llm_bridge.reward_models import RewardTraining
 from llm_bridge.sampling import Sampling
+from llm_bridge.settings import Settings
 from llm_bridge.sft import FineTuning, fine_tune
 from llm_bridge.tiny import CONTEXT, SIZES, build_model, build_tokenizer
 from theory import checks

@@ -5,9 +5,9 @@ import torch
 
 from llm_bridge.ensembles import EnsembleSettings
 from llm_bridge.pairs import Labelling
-from llm_bridge.ppo import Settings
 from llm_bridge.reward_models import RewardTraining
 from llm_bridge.sampling import Sampling
+from llm_bridge.settings import Settings
 from llm_bridge.sft import FineTuning
 from llm_bridge.text_world import TextWorld
 

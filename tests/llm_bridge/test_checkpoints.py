@@ -11,8 +11,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from llm_bridge.actor import Actor, log_probabilities
 from llm_bridge.normalise import Normaliser
 from llm_bridge.pairs import respond
-from llm_bridge.ppo import Settings, Trainer
+from llm_bridge.ppo import Trainer
 from llm_bridge.sampling import Sampling
+from llm_bridge.settings import Settings
 from llm_bridge.tokens import encode
 from tests.tolerance import FLOAT32
 from theory.presets import variance_aware

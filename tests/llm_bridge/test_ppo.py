@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 import torch
 
-from llm_bridge.ppo import Settings
 from llm_bridge.sampling import Sampling
+from llm_bridge.settings import Settings
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
