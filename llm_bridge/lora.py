@@ -1,0 +1,75 @@
+"""Low-rank adapters on a frozen model: many small models in one, or a policy and its reference."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from peft import LoraConfig
+from transformers.pytorch_utils import Conv1D
+
+from theory import checks
+from theory.errors import InputError
+
+
+@dataclass(frozen=True)
+class Lora:
+    """W + (alpha / rank) B A on linear layers, W frozen [hu2021].
+
+    targets: last part of the names of layers, e.g. ('q_proj', 'v_proj'); none means all linear
+             layers but the output embedding.
+    """
+
+    rank: int = 8
+    alpha: float = 16.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        checks.positive("rank", self.rank)
+        checks.positive_number("alpha", self.alpha)
+        if not 0 <= self.dropout < 1:
+            raise InputError("dropout", "in [0, 1)", self.dropout)
+
+    def attach(self, model: Any, name: str, *, seed: int) -> None:
+        """Add an adapter, which changes nothing until it is trained, and make it the active one.
+
+        Its parameters are trainable, all others are not. Raises `InputError` for targets that the
+        model has not.
+        """
+        layers = linear_layers(model)
+        for target in self.targets:
+            checks.one_of("targets", target, layers)
+        config = LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
+            target_modules=sorted(self.targets or layers),
+            fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
+        )  # fmt: skip
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
+            torch.manual_seed(seed)
+            model.add_adapter(config, name)
+
+
+def linear_layers(model: Any) -> set[str]:
+    """Last parts of the names of linear layers, but for the output embedding."""
+    head = model.get_output_embeddings()
+    return {
+        name.removesuffix(".base_layer").rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear | Conv1D)
+        and module is not head
+        and ".lora_" not in name
+    }
+
+
+@contextmanager
+def without_adapters(model: Any) -> Iterator[Any]:
+    """The model below its adapters, for the time being."""
+    model.disable_adapters()
+    try:
+        yield model
+    finally:
+        model.enable_adapters()
