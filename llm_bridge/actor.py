@@ -9,6 +9,9 @@ from jaxtyping import Float
 
 from llm_bridge.tokens import Batch
 
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+"""Of the matrix products; weights, log-probabilities and values are always float32."""
+
 
 class Reading(NamedTuple):
     """What a policy says of the tokens of responses; entries beyond their end mean nothing.
@@ -22,31 +25,49 @@ class Reading(NamedTuple):
 
 
 class Actor(torch.nn.Module):
-    """A language model, and a value head on its last hidden states.
+    """A language model, and a value head on its last hidden states or on those of a critic.
 
     The policy is the model's distribution at `temperature`, not truncated. The value head starts
-    at zero.
+    at zero. critic: a transformer of its own for the values, or None to share the policy's.
     """
 
-    def __init__(self, model: Any, *, temperature: float = 1.0) -> None:
+    def __init__(
+        self,
+        model: Any,
+        *,
+        temperature: float = 1.0,
+        critic: Any = None,
+        precision: str = "float32",
+    ) -> None:
         super().__init__()
-        self.model, self.temperature = model, temperature
-        width = model.get_output_embeddings().weight.shape[1]
+        self.model, self.critic, self.temperature = model, critic, temperature
+        self._dtype = PRECISIONS[precision]
+        width = (model if critic is None else critic).config.hidden_size
         self.value_head = torch.nn.Linear(width, 1, device=model.device)
         torch.nn.init.zeros_(self.value_head.weight)
         torch.nn.init.zeros_(self.value_head.bias)
 
+    @property
+    def device(self) -> torch.device:
+        """Where its model is."""
+        return torch.device(self.model.device)
+
+    def autocast(self) -> Any:
+        """Its precision, for whatever is to be compared with its log-probabilities."""
+        return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
+
     def forward(self, batch: Batch) -> Reading:
         """Read responses; the vocabulary is visited on their tokens only."""
-        hidden = response_states(self.model, batch)
-        rows = hidden.reshape(-1, hidden.shape[-1])
-        logits = self.model.get_output_embeddings()(rows).float() / self.temperature
-        logs = torch.log_softmax(logits, -1)
+        shape = batch.responses.shape
+        with self.autocast():
+            hidden = response_states(self.model, batch)
+            logs = _log_softmax(self.model, hidden, self.temperature)
+            seen = hidden if self.critic is None else response_states(self.critic, batch)
         log_prob = logs.gather(-1, batch.responses.reshape(-1, 1))[:, 0]
         entropy = -(logs.exp() * logs).sum(-1).detach()
-        value = self.value_head(rows.float())[:, 0]
-        shape = batch.responses.shape
-        return Reading(*(x.view(shape) for x in (log_prob, entropy, value)))
+        with torch.autocast(self.device.type, enabled=False):
+            value = self.value_head(seen.float())[..., 0]
+        return Reading(log_prob.view(shape), entropy.view(shape), value)
 
 
 def response_states(model: Any, batch: Batch) -> Float[torch.Tensor, "batch time width"]:
@@ -63,11 +84,25 @@ def log_probabilities(
     model: Any, batch: Batch, *, temperature: float = 1.0
 ) -> Float[torch.Tensor, "batch time"]:
     """ln of the probability of every token of the responses, 0 beyond their end."""
-    hidden = response_states(model, batch)
-    logits = model.get_output_embeddings()(hidden.reshape(-1, hidden.shape[-1])).float()
-    logs = torch.log_softmax(logits / temperature, -1)
+    logs = _log_softmax(model, response_states(model, batch), temperature)
     chosen = logs.gather(-1, batch.responses.reshape(-1, 1)).view(batch.responses.shape)
     return chosen * batch.live
+
+
+@torch.no_grad()
+def token_distributions(
+    model: Any, batch: Batch, *, temperature: float = 1.0
+) -> Float[torch.Tensor, "batch time words"]:
+    """ln of the probabilities of all tokens where each token of the responses was drawn."""
+    logs = _log_softmax(model, response_states(model, batch), temperature)
+    return logs.view(*batch.responses.shape, -1)
+
+
+def _log_softmax(
+    model: Any, hidden: Float[torch.Tensor, "batch time width"], temperature: float
+) -> Float[torch.Tensor, "rows words"]:
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    return torch.log_softmax(model.get_output_embeddings()(rows).float() / temperature, -1)
 
 
 @contextmanager

@@ -3,12 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-import torch
 
-from llm_bridge.ensembles import hash_seed
-from llm_bridge.pairs import respond
 from llm_bridge.shaping import Shaper
-from llm_bridge.text_world import CONTEXT, TextWorld
+from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.best_of_n import kl_upper_bound, unbiased_curve
 from theory.objective import Objective
@@ -21,36 +18,32 @@ def best_of_n(
     *,
     samples: int,
 ) -> pd.DataFrame:
-    """True reward and utility of the best of n = 1 .. `samples` reference responses, by utility.
+    """Utility of the best of n = 1 .. `samples` responses of the reference, and its true reward.
 
-    One row an objective, seed and n, means over prompts; kl is the bound ln n - (n - 1) / n on the
-    divergence from the reference [beirami2024]. Objectives share their responses; their penalties
-    play no role. Raises `InputError` for samples < 1.
+    One row an objective, seed and n, means over prompts, without `gold` where there is none; kl is
+    the bound ln n - (n - 1) / n on the divergence from the reference [beirami2024]. Objectives
+    share their responses; their penalties play no role. Raises `InputError` for samples < 1.
     """
     checks.positive("samples", samples)
-    model, tokenizer = world.policy()
     rows = []
     for seed in seeds:
         normaliser = world.normaliser(seed)
         prompts = [prompt for prompt in world.prompts for _ in range(samples)]
-        generator = torch.Generator().manual_seed(hash_seed(seed, "best of n"))
-        texts = respond(
-            model, tokenizer, prompts, world.sampling,
-            limit=CONTEXT - world.sampling.tokens, generator=generator,
-        )  # fmt: skip
+        texts = world.respond(prompts, world.generator(seed, "best of n"))
         scores, places = normaliser(prompts, texts), normaliser.places(prompts)
         shape = (len(world.prompts), samples)
-        gold = world.gold.all(prompts, texts).reshape(shape)
+        gold = None if world.gold is None else world.gold(prompts, texts).reshape(shape)
         for name, objective in objectives.items():
-            shaper = Shaper(objective, normaliser, charge="auto")
+            shaper = Shaper(objective, normaliser)
             utility = shaper.utility(scores, places).double().numpy().reshape(shape)
             columns = {
                 "objective": name,
                 "seed": seed,
                 "n": range(1, samples + 1),
                 "kl": [kl_upper_bound(n) for n in range(1, samples + 1)],
-                "gold": unbiased_curve(utility, gold).mean(0),
                 "proxy": unbiased_curve(utility, utility).mean(0),
             }
+            if gold is not None:
+                columns["gold"] = unbiased_curve(utility, gold).mean(0)
             rows.append(pd.DataFrame(columns))
     return pd.concat(rows, ignore_index=True)

@@ -1,97 +1,139 @@
 """Reward ensembles on transformers: what members share, and what each of them sees."""
 
-from collections.abc import Sequence
-from copy import deepcopy
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_model, save_model
+from transformers import AutoConfig, AutoModel, AutoTokenizer
 
+from llm_bridge.brme import Brme
+from llm_bridge.ensemble_kinds import Models, Recipe, Workshop
+from llm_bridge.fusion import side_by_side
+from llm_bridge.lora import Lora
 from llm_bridge.pairs import Pairs
-from llm_bridge.reward_models import RewardModel, RewardTraining, train
-from theory import checks
-from theory.files import write
-from theory.splits import SPLITS, split_counts
+from llm_bridge.reward_models import RewardTraining
+from llm_bridge.seeds import hash_seed as hash_seed
+from theory.errors import InputError
+from theory.files import output_folder, write, write_text
+from theory.scores import Scores
 
-KINDS = ("independent", "shared_trunk")
+DESCRIPTION, WEIGHTS = "ensemble.json", "ensemble.safetensors"
+
+
+class Parameters(NamedTuple):
+    """How many numbers members are trained by, and how many are loaded to score a text."""
+
+    trained: int
+    loaded: int
+
+
+@dataclass(frozen=True)
+class EnsembleSettings(Recipe):
+    """Which reward models are trained: see `Recipe`."""
+
+    def train(
+        self, base: Any, tokenizer: Any, pairs: Pairs, *, limit: int, seed: int
+    ) -> "Ensemble":
+        """Fit all members on copies of the trunk of a language model."""
+        models, losses = Workshop(self, base, tokenizer, limit, seed).trained(pairs)
+        return Ensemble(models, self, losses)
+
+    def load(self, folder: Path, base: Any, tokenizer: Any, *, limit: int) -> "Ensemble":
+        """What `Ensemble.save` wrote, on copies of the trunk of a language model.
+
+        Raises `InputError` where the folder holds nothing, or another ensemble.
+        """
+        saved, _ = _described(folder)
+        names = ("kind", "members", "lora") if self.kind == "lora" else ("kind", "members")
+        for name in names:
+            if getattr(saved, name) != getattr(self, name):
+                raise InputError(
+                    name, f"that of the files in {folder}, {getattr(saved, name)!r}",
+                    repr(getattr(self, name)), "or use Ensemble.from_pretrained(folder)",
+                )  # fmt: skip
+        models = Workshop(self, base, tokenizer, limit, seed=0).untrained()
+        try:
+            load_model(torch.nn.ModuleList(models), folder / WEIGHTS)
+        except RuntimeError as error:
+            raise InputError(
+                "base", f"of the shape of the reward models in {folder}",
+                str(error).splitlines()[-1].strip(), "or use Ensemble.from_pretrained(folder)",
+            ) from None  # fmt: skip
+        return Ensemble(models, self)
 
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """Trained reward models; each has one head or several."""
+    """Trained reward models, frozen; each has one head or several.
 
-    models: tuple[RewardModel, ...]
-
-    def __call__(
-        self, prompts: Sequence[str], responses: Sequence[str]
-    ) -> Float[torch.Tensor, "samples k"]:
-        """Raw scores of all members, one pass a model."""
-        return torch.cat([model.score(prompts, responses) for model in self.models], dim=1)
-
-    def save(self, folder: Path) -> None:
-        """Weights of every model, as safetensors."""
-        for index, model in enumerate(self.models):
-            write(folder / f"model_{index}.safetensors", partial(save_file, model.state_dict()))
-
-
-@dataclass(frozen=True)
-class EnsembleSettings:
-    """Which reward models are trained.
-
-    kind:    'independent' models, or heads on a 'shared_trunk', which is trained with them.
-    split:   what each member sees of the pairs: the 'same', a 'bootstrap' resample, or a
-             'disjoint' part.
+    losses: of every stage of the training, (steps, heads); none where it was loaded.
     """
 
-    kind: str = "independent"
-    members: int = 5
-    split: str = "bootstrap"
-    training: RewardTraining = RewardTraining()
+    models: Models
+    settings: EnsembleSettings
+    losses: Mapping[str, Float[np.ndarray, "steps heads"]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        checks.one_of("kind", self.kind, KINDS)
-        checks.one_of("split", self.split, SPLITS)
-        checks.positive("members", self.members)
-
-    def train(self, base: Any, tokenizer: Any, pairs: Pairs, *, limit: int, seed: int) -> Ensemble:
-        """Fit all members on copies of the trunk of a language model."""
-        rng = np.random.default_rng([seed, 2])
-        counts = split_counts(self.split, self.members, len(pairs), rng=rng).T
-        models, first = self._fresh(base, tokenizer, limit, seed), 0
-        for index, model in enumerate(models):
-            heads = model.head.out_features
-            rng = np.random.default_rng([seed, 1, index])
-            train(model, pairs, counts[:, first : first + heads], self.training, rng=rng)
-            model.requires_grad_(False)
-            first += heads
-        return Ensemble(models)
-
-    def load(self, folder: Path, base: Any, tokenizer: Any, *, limit: int) -> Ensemble:
-        """What `Ensemble.save` wrote."""
-        models = self._fresh(base, tokenizer, limit, seed=0)
-        for index, model in enumerate(models):
-            model.load_state_dict(load_file(folder / f"model_{index}.safetensors"))
+        for model in self.models:
             model.eval().requires_grad_(False)
-        return Ensemble(models)
 
-    def _fresh(self, base: Any, tokenizer: Any, limit: int, seed: int) -> tuple[RewardModel, ...]:
-        """Copies of the trunk under random heads."""
-        sizes = [self.members] if self.kind == "shared_trunk" else [1] * self.members
-        models = []
-        for index, heads in enumerate(sizes):
-            with torch.random.fork_rng():
-                torch.manual_seed(hash_seed(seed, "reward", index))
-                trunk = deepcopy(base.base_model).requires_grad_(True)
-                models.append(RewardModel(trunk, tokenizer, heads=heads, limit=limit))
-        return tuple(models)
+    def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
+        """Raw scores of all members, (samples, k), one pass a model."""
+        return side_by_side([model.score(prompts, responses) for model in self.models])
+
+    def parameters(self) -> Parameters:
+        """Counts of [zhang2024, sec. 3.1]; a part that members share is loaded once."""
+        sizes = {name: p.numel() for name, p in torch.nn.ModuleList(self.models).named_parameters()}
+        frozen = self.settings.kind in ("heads", "lora")
+        own = [n for name, n in sizes.items() if ".head." in name or ".lora_" in name]
+        return Parameters(sum(own if frozen else sizes.values()), sum(sizes.values()))
+
+    def save(self, folder: Path) -> None:
+        """Weights, settings, configuration and tokenizer: all that `from_pretrained` needs."""
+        output_folder(folder)
+        model = self.models[0]
+        model.trunk.config.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        write(folder / WEIGHTS, partial(save_model, torch.nn.ModuleList(self.models)))
+        about = {"limit": model.limit, "dtype": str(model.trunk.dtype).removeprefix("torch.")}
+        write_text(folder / DESCRIPTION, json.dumps({**about, **asdict(self.settings)}, indent=2))
+
+    save_pretrained = save
+
+    @staticmethod
+    def from_pretrained(folder: Path, *, device: str = "cpu") -> "Ensemble":
+        """What `save` wrote, from the folder alone.
+
+        Raises `InputError` where it holds no ensemble.
+        """
+        settings, about = _described(folder)
+        config = AutoConfig.from_pretrained(folder)
+        with torch.random.fork_rng():
+            trunk = AutoModel.from_config(config, dtype=getattr(torch, about["dtype"]))
+        tokenizer = AutoTokenizer.from_pretrained(folder)
+        return settings.load(folder, trunk.to(device), tokenizer, limit=about["limit"])
 
 
-def hash_seed(seed: int, purpose: str, index: int = 0) -> int:
-    """A seed for one purpose."""
-    words = [seed, index, *purpose.encode()]
-    return int(np.random.SeedSequence(words).generate_state(1)[0])
+def _described(folder: Path) -> tuple[EnsembleSettings, dict[str, Any]]:
+    """Settings of a saved ensemble, and what else is written beside them."""
+    try:
+        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
+    except OSError:
+        raise InputError(
+            "folder", f"one that Ensemble.save wrote, with {DESCRIPTION}", folder
+        ) from None
+    found = json.loads(text)
+    about = {name: found.pop(name) for name in ("limit", "dtype")}
+    found["training"] = RewardTraining(**found["training"])
+    if found["first"] is not None:
+        found["first"] = RewardTraining(**found["first"])
+    found["lora"] = Lora(**{**found["lora"], "targets": tuple(found["lora"]["targets"])})
+    found["brme"] = Brme(**found["brme"])
+    return EnsembleSettings(**found), about

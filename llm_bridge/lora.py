@@ -16,16 +16,14 @@ from theory.errors import InputError
 
 @dataclass(frozen=True)
 class Lora:
-    """W + (alpha / rank) B A on linear layers, W frozen [hu2021].
-
-    targets: last part of the names of layers, e.g. ('q_proj', 'v_proj'); none means all linear
-             layers but the output embedding.
-    """
+    """Low-rank adapters: W + (alpha / rank) B A on linear layers, W frozen [hu2021]."""
 
     rank: int = 8
-    alpha: float = 16.0
+    alpha: int = 16
     dropout: float = 0.0
     targets: tuple[str, ...] = ()
+    """Last part of the names of layers, e.g. ('q_proj', 'v_proj'); none means all linear layers but
+    the output embedding."""
 
     def __post_init__(self) -> None:
         checks.positive("rank", self.rank)

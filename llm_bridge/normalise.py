@@ -1,20 +1,21 @@
-"""Scores made comparable: every member centred on each prompt by responses of the reference."""
+"""Scores made comparable: every member centred on responses of the reference, and rescaled."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 
+from llm_bridge.fusion import Scorer
+from theory import checks
 from theory.errors import InputError
 from theory.scores import Scores
 
 SMALLEST = 8
 """Reference responses of a prompt below which its mean is too rough to be subtracted."""
-Scorer = Callable[[Sequence[str], Sequence[str]], Float[torch.Tensor, "samples k"]]
-"""Prompts and responses to raw scores of every member."""
+CENTRINGS = ("prompt", "global")
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,24 +23,36 @@ class Normaliser:
     """r_i(x, y) - mean of r_i(x, .) over reference responses, divided by the spread of member i.
 
     Bradley-Terry scores are free up to a constant a prompt and member, and members may differ in
-    scale. table: normalised scores of the reference responses, (prompts, responses, k), which also
-    stand for the reference where an objective needs a mean over it.
+    scale. Reference responses are drawn and scored once: the offset never depends on the policy
+    that is trained. `Scores.standardised` is the same on a table.
+
+    offset:   (prompts, k), or (1, k) where `centring` is 'global', one mean a member over all
+              prompts: a fallback that leaves the constants of prompts in.
+    table:    normalised scores of the reference responses, (prompts, responses, k), which also
+              stand for the reference where an objective needs a mean over it.
     """
 
     score: Scorer
     index: Mapping[str, int]
-    offset: Float[torch.Tensor, "prompts k"]
+    offset: Float[torch.Tensor, "rows k"]
     scale: Float[torch.Tensor, "k"]
     table: Scores
+    centring: str = "prompt"
 
     @classmethod
     def fit(
-        cls, score: Scorer, references: Mapping[str, Sequence[str]], *, rescale: bool = True
+        cls,
+        score: Scorer,
+        references: Mapping[str, Sequence[str]],
+        *,
+        centring: str = "prompt",
+        rescale: bool = True,
     ) -> "Normaliser":
         """From m >= 8 reference responses of every prompt, the same m for all.
 
-        Raises `InputError` for fewer, or numbers that differ.
+        Raises `InputError` for fewer, numbers that differ, or another centring.
         """
+        checks.one_of("centring", centring, CENTRINGS)
         sizes = {len(texts) for texts in references.values()}
         if len(sizes) != 1 or min(sizes) < SMALLEST:
             raise InputError(
@@ -48,20 +61,25 @@ class Normaliser:
             )  # fmt: skip
         prompts = [prompt for prompt, texts in references.items() for _ in texts]
         flat = score(prompts, [text for texts in references.values() for text in texts])
-        raw = flat.view(len(references), sizes.pop(), -1)
-        offset = raw.mean(1)
-        centred = raw - offset[:, None]
-        scale = torch.ones_like(centred[0, 0])
+        shape = (len(references), sizes.pop(), flat.k)
+        raw = flat.members.view(shape)
+        offset = raw.mean((0, 1))[None] if centring == "global" else raw.mean(1)
+        scale = torch.ones_like(offset[0])
         if rescale:
-            spread = centred.square().mean((0, 1)).sqrt()
-            scale = torch.where(spread > 0, spread, scale)
+            spread = (raw - offset[:, None]).square().mean((0, 1)).sqrt()
+            rounding = 16 * torch.finfo(raw.dtype).eps * raw.abs().amax((0, 1))
+            scale = torch.where(spread > rounding, spread, scale)
+        std = None if flat.head_std is None else flat.head_std.view(shape) / scale
+        table = Scores((raw - offset[:, None]) / scale, std)
         index = {prompt: place for place, prompt in enumerate(references)}
-        return cls(score, index, offset, scale, Scores(centred / scale))
+        return cls(score, index, offset, scale, table, centring)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Normalised scores, (samples, k)."""
+        """Normalised scores, (samples, k), and standard deviations of heads on the same scale."""
         raw = self.score(prompts, responses)
-        return Scores((raw - self.offset[self.places(prompts)]) / self.scale)
+        offset = self.offset if self.centring == "global" else self.offset[self.places(prompts)]
+        std = None if raw.head_std is None else raw.head_std / self.scale
+        return Scores((raw.members - offset) / self.scale, std)
 
     def places(self, prompts: Sequence[str]) -> Int[torch.Tensor, "samples"]:
         """Rows of the prompts in `table`; `InputError` for one without reference responses."""

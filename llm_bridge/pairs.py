@@ -1,6 +1,6 @@
 """Preference data: two responses of a policy to a prompt, and which of them is better."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,14 +28,28 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.prompts)
 
+    def __getitem__(self, rows: Iterable[int]) -> "Pairs":
+        texts = ([side[row] for row in rows] for side in (self.prompts, self.chosen, self.rejected))
+        return Pairs(*map(tuple, texts))
+
+    def flipped(self, share: float, *, rng: np.random.Generator) -> "Pairs":
+        """With the labels of a random share of them turned round."""
+        turned = rng.random(len(self)) < share
+        both = zip(self.chosen, self.rejected, turned, strict=True)
+        sides = [(lost, won) if turn else (won, lost) for won, lost, turn in both]
+        return Pairs(self.prompts, *map(tuple, zip(*sides, strict=True)))
+
 
 @dataclass(frozen=True)
 class Labelling:
     """A Bradley-Terry annotator: P(first wins) = sigma(difference / temperature), some flipped."""
 
     pairs: int = 1000
+    """Comparisons."""
     temperature: float = 0.5
+    """Difference in true reward that is preferred with odds of e to 1."""
     noise: float = 0.0
+    """Share of the labels that are flipped."""
 
     def __post_init__(self) -> None:
         checks.positive("pairs", self.pairs)

@@ -3,23 +3,26 @@
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.actor import Actor, Reading, evaluating, log_probabilities
+from llm_bridge.actor import Actor, evaluating, log_probabilities, token_distributions
+from llm_bridge.checkpoints import quiet
+from llm_bridge.lora import without_adapters
 from llm_bridge.normalise import Normaliser
 from llm_bridge.pairs import Judge, decode
+from llm_bridge.rollout import Rollout, describe
 from llm_bridge.sampling import sample
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import Shaper
 from llm_bridge.tokens import Batch, encode_prompts
 from theory.errors import InputError
-from theory.files import write
-from theory.kl_estimators import k3
+from theory.files import output_folder
 from theory.objective import Objective
 from theory.penalties import Penalty, TargetKL
 from theory.policy_gradient import (
@@ -29,31 +32,13 @@ from theory.policy_gradient import (
     gae,
     masked_whiten,
 )
-from theory.scores import Scores
-
-
-class Rollout(NamedTuple):
-    """Responses of the current policy, and what is said of them."""
-
-    prompts: list[str]
-    responses: list[str]
-    batch: Batch
-    reading: Reading
-    reference: Float[torch.Tensor, "batch time"]
-    scores: Scores
-    places: Int[torch.Tensor, "batch"]
-
-    @property
-    def log_ratio(self) -> Float[torch.Tensor, "batch time"]:
-        """ln(pi / pi0) of every token, 0 beyond the end."""
-        return (self.reading.log_prob - self.reference) * self.batch.live
 
 
 class Trainer:
     """One policy under one objective; the state of its training can be saved and put back.
 
-    actor:      trained in place; its model at the start is the reference unless one is given.
-    reference:  a frozen model.
+    actor:      trained in place; of its parameters those that ask for gradients.
+    reference:  a frozen model, or None for the actor's model below its adapters.
     normaliser: scores of the reward models.
     gold:       true reward of texts, for the records alone.
     prompts:    drawn from, with replacement.
@@ -81,16 +66,17 @@ class Trainer:
                 "top_k or top_p cut what is sampled: ratios and KL are of the uncut policy",
                 stacklevel=2,
             )
-        self.shaper = Shaper(objective, normaliser, charge=settings.charge)
+        self.shaper = Shaper(objective, normaliser, charge=settings.charge, dual=settings.dual)
         strength = objective.strength
         self.target = strength.kl if isinstance(strength, TargetKL) else None
         start = strength.beta if isinstance(strength, Penalty) else settings.controller.start
         self.log_beta = float(np.log(start))
         self.parameters = [p for p in actor.parameters() if p.requires_grad]
         self.adam = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=0.0, fused=True
-        )
-        self.generator = torch.Generator(actor.model.device).manual_seed(seed)
+            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay,
+            fused=True,
+        )  # fmt: skip
+        self.generator = torch.Generator(actor.device).manual_seed(seed)
         self.rng = np.random.default_rng([seed, 0])
         self.step = 0
 
@@ -100,7 +86,9 @@ class Trainer:
             started = time.perf_counter()
             rolled = self.rollout()
             advantages = self.advantage(rolled, self.shape(rolled))
-            row = {**self.describe(rolled), **self.update(rolled, advantages)}
+            row = {**self._described(rolled), **self.update(rolled, advantages)}
+            if self.shaper.weights is not None:
+                self.shaper.weights.observe(rolled.scores)
             if self.target is not None:
                 moved = self.settings.controller.moved(
                     np.array(self.log_beta), np.array(row["kl"]), self.target
@@ -111,47 +99,56 @@ class Trainer:
             self.step += 1
             yield self.step, row, rolled
 
-    def save(self, path: Path) -> None:
-        """Everything that training depends on, in one file that is there whole or not at all."""
-        state = {
-            "actor": self.actor.state_dict(),
+    def state(self) -> dict[str, Any]:
+        """Everything that training depends on."""
+        weights = self.shaper.weights
+        return {
+            "actor": {n: p for n, p in self.actor.named_parameters() if p.requires_grad},
             "adam": self.adam.state_dict(),
             "generator": self.generator.get_state(),
             "rng": self.rng.bit_generator.state,
             "step": self.step,
             "log_beta": self.log_beta,
+            "member_weights": None if weights is None else weights.state(),
         }
-        write(path, lambda file: torch.save(state, file))
 
-    def restore(self, path: Path) -> None:
-        """Go on where `save` was called, to the same numbers as without an interruption."""
-        state = torch.load(path, map_location=self.actor.model.device, weights_only=True)
-        self.actor.load_state_dict(state["actor"])
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from a `state`, to the same numbers as without an interruption."""
+        self.actor.load_state_dict(state["actor"], strict=False)
         self.adam.load_state_dict(state["adam"])
         self.generator.set_state(state["generator"].cpu())
         self.rng.bit_generator.state = state["rng"]
         self.step, self.log_beta = state["step"], state["log_beta"]
+        if self.shaper.weights is not None:
+            self.shaper.weights.load(state["member_weights"])
+
+    def save_policy(self, folder: Path) -> None:
+        """The policy as transformers or peft load it: all weights, or its adapters."""
+        with quiet():
+            self.actor.model.save_pretrained(output_folder(folder))
+        self.tokenizer.save_pretrained(folder)
 
     @torch.no_grad()
     def rollout(self) -> Rollout:
         """Sample responses; read them by the policy, the reference and the reward models."""
         rows = self.rng.integers(len(self.prompts), size=self.settings.batch)
         chosen = [self.prompts[row] for row in rows]
-        sampling, device = self.settings.sampling, self.actor.model.device
+        sampling, device = self.settings.sampling, self.actor.device
         tokens, mask = encode_prompts(self.tokenizer, chosen, limit=self.limit - sampling.tokens)
-        with evaluating(self.actor):
+        with evaluating(self.actor), self.actor.autocast():
             batch = sample(
                 self.actor.model, tokens.to(device), mask.to(device), sampling,
                 eos=self.tokenizer.eos_token_id, pad=self.tokenizer.pad_token_id,
                 generator=self.generator,
             )  # fmt: skip
             reading = self.actor(batch)
-        reference = log_probabilities(self.reference, batch, temperature=sampling.temperature)
+            with self._reference() as reference:
+                before = log_probabilities(reference, batch, temperature=sampling.temperature)
+            token_kl = self._token_kl(batch) if self.settings.exact_kl else None
         responses = decode(self.tokenizer, batch.responses)
         scores = self.normaliser(chosen, responses)
-        return Rollout(
-            chosen, responses, batch, reading, reference, scores, self.normaliser.places(chosen)
-        )
+        places = self.normaliser.places(chosen)
+        return Rollout(chosen, responses, batch, reading, before, token_kl, scores, places)
 
     def shape(self, rolled: Rollout) -> Float[torch.Tensor, "batch time"]:
         """One reward a token."""
@@ -206,29 +203,30 @@ class Trainer:
             for name, number in (("policy_loss", surrogate.loss), ("value_loss", value),
                                  ("clip_fraction", surrogate.clip_fraction)):  # fmt: skip
                 met[name] += float((share * number).detach())
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, settings.clip_norm)
+        largest = np.inf if settings.clip_norm is None else settings.clip_norm
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, largest)
         met["grad_norm"] = float(norm)
         if not np.isfinite(sum(met.values())):
             raise InputError("loss", "finite", met, "lower the learning rate")
         self.adam.step()
         return met
 
-    def describe(self, rolled: Rollout) -> dict[str, float]:
-        """Means over the responses of a rollout; kl (k1) and kl_k3 in nats a response."""
-        live, ratio = rolled.batch.live, rolled.log_ratio
+    def _reference(self) -> AbstractContextManager[Any]:
+        """The model that the policy started from."""
+        if self.reference is None:
+            return without_adapters(self.actor.model)
+        return nullcontext(self.reference)
+
+    def _token_kl(self, batch: Batch) -> Float[torch.Tensor, "batch time"]:
+        """KL of the next token's distribution from the reference's, before each token."""
+        temperature = self.settings.sampling.temperature
+        now = token_distributions(self.actor.model, batch, temperature=temperature)
+        with self._reference() as reference:
+            before = token_distributions(reference, batch, temperature=temperature)
+        return (now.exp() * (now - before)).sum(-1) * batch.live
+
+    def _described(self, rolled: Rollout) -> dict[str, float]:
+        """What is recorded of a rollout."""
         utility = self.shaper.utility(rolled.scores, rolled.places)
-        row = {
-            "proxy": float(utility.mean()),
-            "kl": float(ratio.sum(1).mean()),
-            "kl_k3": float((k3(ratio) * live).sum(1).mean()),
-            "entropy": float((rolled.reading.entropy * live).sum(1).mean()),
-            "length": float(live.sum(1).float().mean()),
-            "beta": float(np.exp(self.log_beta)),
-        }
-        if self.gold is not None:
-            row["gold"] = float(np.mean(self.gold(rolled.prompts, rolled.responses)))
-        if rolled.scores.k > 1:
-            row["member_std"] = float(rolled.scores.std().mean())
-        for index, mean in enumerate(rolled.scores.members.mean(0).tolist()):
-            row[f"member_{index}"] = mean
-        return row
+        row = {"proxy": float(utility.mean()), "beta": float(np.exp(self.log_beta))}
+        return {**row, **describe(rolled, self.gold)}

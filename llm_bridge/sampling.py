@@ -20,9 +20,12 @@ class Sampling:
     """
 
     tokens: int = 48
+    """Largest number of tokens of a response."""
     temperature: float = 1.0
     top_k: int = 0
+    """Draw among the k most probable tokens; 0 for all."""
     top_p: float = 1.0
+    """Draw among the most probable tokens of this probability together."""
 
     def __post_init__(self) -> None:
         checks.positive("tokens", self.tokens)

@@ -2,44 +2,68 @@
 
 from dataclasses import dataclass
 
+from llm_bridge.actor import PRECISIONS
+from llm_bridge.lora import Lora
+from llm_bridge.member_weights import MemberDual
 from llm_bridge.sampling import Sampling
 from theory import checks
 from theory.errors import InputError
 from theory.schedules import Controller
 
+CRITICS = ("shared", "separate")
+
 
 @dataclass(frozen=True)
 class Settings:
-    """How PPO trains [schulman2017].
-
-    batch:      responses of an iteration; `epochs` passes over them in `minibatches` steps each,
-                every one in `accumulate` parts.
-    lam:        of GAE; None takes 1 where the penalty is charged on the last token, else 0.95.
-    charge:     'auto', 'last' or 'spread', see `llm_bridge.shaping`.
-    value_clip: half-width of the trusted interval of values.
-    controller: of beta, for objectives with a `TargetKL`.
-    """
+    """How PPO trains [schulman2017]."""
 
     batch: int = 128
+    """Responses of an iteration; `epochs` passes over them in `minibatches` steps each, every one
+    in `accumulate` parts."""
     epochs: int = 2
     minibatches: int = 2
     accumulate: int = 1
     learning_rate: float = 2e-4
     clip: float = 0.2
     value_clip: float = 0.2
+    """Half-width of the trusted interval of values."""
     value_coefficient: float = 0.1
     gamma: float = 1.0
     lam: float | None = None
+    """Of generalised advantages; None takes 1 where the penalty is charged on the last token, else
+    0.95."""
     whiten: bool = True
-    clip_norm: float = 1.0
+    """Advantages to mean 0 and spread 1 over the tokens of an iteration."""
+    clip_norm: float | None = 1.0
+    """Largest norm of gradients, or None."""
+    weight_decay: float = 0.0
     charge: str = "auto"
-    controller: Controller = Controller(start=0.1)
+    """Where penalties are charged: 'last' token, 'spread', or 'auto', which spreads what may be
+    spread without bias."""
+    critic: str = "shared"
+    """Where values come from: a head on the trunk 'shared' with the policy, or a 'separate' one."""
+    lora: Lora | None = None
+    """Adapters to train in place of all weights; the reference is the model below them."""
+    precision: str = "float32"
+    """Of matrix products, 'float32' or 'bfloat16'."""
+    exact_kl: bool = False
+    """Record the KL of whole token distributions too, at twice the cost of the
+    reference."""
+    controller: Controller = Controller(start=0.1, most=5.0)
+    """Of beta, for objectives with a `TargetKL`."""
+    dual: MemberDual = MemberDual()
+    """Of member weights, for policy-level worst cases."""
     sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "minibatches", "accumulate", "learning_rate", "clip",
-                     "value_clip", "clip_norm"):  # fmt: skip
+                     "value_clip"):  # fmt: skip
             checks.positive(name, getattr(self, name))
+        if self.clip_norm is not None:
+            checks.positive("clip_norm", self.clip_norm)
+        checks.positive("weight_decay", self.weight_decay, zero_allowed=True)
+        checks.one_of("critic", self.critic, CRITICS)
+        checks.one_of("precision", self.precision, PRECISIONS)
         if self.batch % (self.minibatches * self.accumulate):
             raise InputError(
                 "batch", f"a multiple of minibatches x accumulate "

@@ -1,6 +1,5 @@
 """Supervised fine-tuning: a language model learns responses to prompts."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 import torch
 
 from llm_bridge.actor import response_states
+from llm_bridge.learning_rates import SCHEDULES, rate
 from llm_bridge.tokens import Batch, encode
 from theory import checks
 
@@ -18,25 +18,30 @@ POOL = 8
 
 @dataclass(frozen=True)
 class FineTuning:
-    """AdamW with a warm-up and a cosine to zero; the loss is on responses alone."""
+    """AdamW on the loss of responses alone."""
 
     steps: int = 400
     batch: int = 128
+    """Texts of a step."""
     learning_rate: float = 5e-3
+    schedule: str = "cosine"
+    """Of the learning rate: 'constant', or 'cosine' or 'linear' to zero."""
     warm_up: int = 20
+    """Steps over which the learning rate rises from zero."""
     weight_decay: float = 0.01
     clip: float = 1.0
+    """Largest norm of gradients."""
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "learning_rate", "clip"):
             checks.positive(name, getattr(self, name))
         for name in ("warm_up", "weight_decay"):
             checks.positive(name, getattr(self, name), zero_allowed=True)
+        checks.one_of("schedule", self.schedule, SCHEDULES)
 
     def rate(self, step: int) -> float:
         """Share of the learning rate at one step."""
-        warm = min(1.0, (step + 1) / max(1, self.warm_up))
-        return warm * 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return rate(self.schedule, step, self.steps, self.warm_up)
 
 
 def fine_tune(

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 
+from llm_bridge.member_weights import MemberDual, MemberWeights
 from llm_bridge.normalise import Normaliser
 from theory import checks
 from theory.binding import Binding
+from theory.mixes import PolicyWorstMix
 from theory.objective import Bound, Objective, sample_reward
 from theory.optimum import bind
 from theory.penalties import Constant, Penalty, TargetKL
@@ -33,12 +35,20 @@ class Shaper:
     """Rewards of sampled responses under one objective.
 
     beta is that of a `Penalty`, or set from outside where the strength is a `TargetKL`. charge:
-    'last', 'spread', or 'auto', which spreads what may be spread.
+    'last', 'spread', or 'auto', which spreads what may be spread. weights: of members under a
+    policy-level worst case, which move as the policy's responses are observed, else None.
 
     Raises `InputError` for another strength; `rewards` for a form without a sample reward.
     """
 
-    def __init__(self, objective: Objective, normaliser: Normaliser, *, charge: str) -> None:
+    def __init__(
+        self,
+        objective: Objective,
+        normaliser: Normaliser,
+        *,
+        charge: str = "auto",
+        dual: MemberDual = MemberDual(),
+    ) -> None:
         checks.one_of("charge", charge, CHARGES)
         if not isinstance(objective.strength, Penalty | TargetKL):
             raise checks.InputError(
@@ -48,6 +58,9 @@ class Shaper:
         self.spread = charge == "spread" or (charge == "auto" and not response_level(objective))
         binding = bind(objective, normaliser.table, normaliser.log_reference()).binding
         self._bound = Bound(replace(objective, strength=Penalty(1.0)), binding)
+        self.weights: MemberWeights | None = None
+        if isinstance(objective.utility, PolicyWorstMix):
+            self.weights = MemberWeights(objective.utility, binding.member_weights, dual)
 
     @property
     def default_lam(self) -> float:
@@ -69,18 +82,29 @@ class Shaper:
         beta: float,
     ) -> Float[torch.Tensor, "samples time"]:
         """One reward a token; their sum is `sample_reward` of the response in either case."""
-        bound = self._flat(places)
         total = (log_ratio * live).sum(1)
-        utility = self.objective.utility(scores, bound.binding)
-        nothing = torch.zeros_like(total)
-        fixed = beta * (utility - sample_reward(bound, nothing, scores))
-        price = sample_reward(bound, nothing, scores) - sample_reward(bound, nothing + 1, scores)
+        utility, fixed, price = self.parts(scores, places)
+        fixed = beta * fixed
         rewards = torch.zeros_like(log_ratio)
         last = live.sum(1, keepdim=True) - 1
         if self.spread:
             rewards = -beta * price[:, None] * log_ratio * live
             return rewards.scatter_add(1, last, (utility - fixed)[:, None])
         return rewards.scatter(1, last, (utility - fixed - beta * price * total)[:, None])
+
+    def parts(
+        self, scores: Scores, places: Int[torch.Tensor, "samples"]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Utility u, and what beta multiplies: a fixed charge, and the price c of the log-ratio.
+
+        `sample_reward` is u - beta * (fixed + c * ln(pi / pi0)); fixed is 0 for the Bregman form
+        and c for the `kl` form. (samples,) each.
+        """
+        bound = self._flat(places)
+        utility = self.objective.utility(scores, bound.binding)
+        nothing = torch.zeros_like(utility)
+        start = sample_reward(bound, nothing, scores)
+        return utility, utility - start, start - sample_reward(bound, nothing + 1, scores)
 
     def _flat(self, places: Int[torch.Tensor, "samples"]) -> Bound:
         """The binding of a table of prompts, for samples of some of them."""
@@ -90,6 +114,6 @@ class Shaper:
             flat["mean_variance"] = table.mean_variance.reshape(1).float()
         if table.prompt_variance is not None:
             flat["prompt_variance"] = table.prompt_variance[places, 0].float()
-        if table.member_weights is not None:
-            flat["member_weights"] = table.member_weights.reshape(1, -1).float()
+        if self.weights is not None:
+            flat["member_weights"] = self.weights.weights.float()[None]
         return Bound(self._bound.objective, Binding(**flat))

@@ -1,9 +1,9 @@
 """The world of texts: a language model as policy, reward models that learnt from its samples."""
 
-import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,28 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.utils import logging
 
 from llm_bridge.actor import Actor
-from llm_bridge.ensembles import EnsembleSettings, hash_seed
-from llm_bridge.language import TOPICS, Corpus, Gold, prompt
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Labelling, respond, sample_pairs
+from llm_bridge.checkpoints import context_length
+from llm_bridge.ensembles import Ensemble, EnsembleSettings
+from llm_bridge.fusion import Fusion
+from llm_bridge.interruption import Terminated, load_state, save_state, termination
+from llm_bridge.normalise import CENTRINGS, Normaliser
+from llm_bridge.pairs import Judge, Labelling, Pairs, respond, sample_pairs
 from llm_bridge.ppo import Trainer
 from llm_bridge.reward_models import RewardTraining
 from llm_bridge.sampling import Sampling
+from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
-from llm_bridge.sft import FineTuning, fine_tune
-from llm_bridge.tiny import CONTEXT, SIZES, build_model, build_tokenizer
+from llm_bridge.sources import DONE, Embedded, Source, cached
 from theory import checks
-from theory.files import output_folder, write_text
+from theory.files import write_text
 from theory.objective import Objective
-
-DONE = "done"
-"""File that says that a folder of the cache is complete."""
-TEXTS = 20_000
-"""Texts that the embedded language model learns from."""
 
 
 def default_cache() -> Path:
@@ -45,47 +40,96 @@ def default_cache() -> Path:
 
 @dataclass(frozen=True)
 class TextWorld:
-    """The embedded language of `llm_bridge.language`, its models made here and cached.
+    """A language model, prompts, reward models that learn from comparisons, and a true reward.
 
     A seed is a preference data set, its reward models, and a training of the policy.
 
-    size:       of the language model, see `llm_bridge.tiny.SIZES`.
-    sft:        how it is trained on the corpus; corpus, gold: what is written, and what is wanted.
-    labelling:  how many pairs of its own responses are compared, and how.
+    source:     of models, prompts and true reward: embedded, or a user's checkpoints.
+    labelling:  how many pairs of the reference's responses are compared, and how.
     ensemble:   which reward models learn from them.
-    references: responses of the reference for each prompt, to centre scores on.
+    references: responses of the reference for each prompt, to centre scores on; centring: by
+                'prompt', or 'global', see `Normaliser`.
+    sampling:   of those responses.
+    states:     folder of the states of trainings that are under way, to go on from; None keeps
+                none. policies: folder for trained policies, likewise.
     """
 
-    size: str = "tiny"
-    corpus: Corpus = Corpus()
-    gold: Gold = Gold()
-    sft: FineTuning = FineTuning()
+    source: Source = Embedded()
     labelling: Labelling = Labelling(3000)
     ensemble: EnsembleSettings = EnsembleSettings(training=RewardTraining(epochs=2))
     references: int = 64
+    centring: str = "prompt"
     sampling: Sampling = Sampling()
     cache: Path = field(default_factory=default_cache, compare=False, repr=False)
+    states: Path | None = field(default=None, compare=False, repr=False)
+    policies: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.one_of("size", self.size, SIZES)
         checks.positive("references", self.references)
+        checks.one_of("centring", self.centring, CENTRINGS)
 
     @property
     def name(self) -> str:
         """As quoted in records."""
-        return f"text, {self.size}"
+        return self.source.name
 
     @property
     def prompts(self) -> list[str]:
-        """One a topic."""
-        return [prompt(topic) for topic in TOPICS]
+        """What the policy is asked."""
+        return _prompts(self)
+
+    @property
+    def gold(self) -> Judge | None:
+        """The true reward, where there is one."""
+        return _gold(self)
+
+    @property
+    def limit(self) -> int:
+        """Tokens of prompt and response together."""
+        return context_length(self.policy()[0])
 
     def policy(self) -> tuple[Any, Any]:
-        """The fine-tuned language model, which is also the reference, and its tokenizer."""
+        """The language model, which is also the reference, and its tokenizer."""
         return _policy(self)
 
+    def respond(
+        self, prompts: Sequence[str], generator: torch.Generator, model: Any = None
+    ) -> list[str]:
+        """A response to each prompt, of the reference unless another model is given."""
+        reference, tokenizer = self.policy()
+        return respond(
+            reference if model is None else model, tokenizer, prompts, self.sampling,
+            limit=self.limit - self.sampling.tokens, generator=generator,
+        )  # fmt: skip
+
+    def generator(self, seed: int, purpose: str) -> torch.Generator:
+        """Of random numbers for one purpose."""
+        device = self.policy()[0].device
+        return torch.Generator(device).manual_seed(hash_seed(seed, purpose))
+
+    def pairs(self, seed: int, *, held_out: bool = False) -> Pairs:
+        """Comparisons to learn from, or others; of given ones a tenth at least is held out."""
+        given = self.source.preferences()
+        if given is not None:
+            rng = np.random.default_rng([seed, 3])
+            order, most = rng.permutation(len(given)).tolist(), self.labelling.pairs
+            learnt = min(most, len(order) - max(1, len(order) // 10))
+            part = order[learnt:][:most] if held_out else order[:learnt]
+            return given[part].flipped(self.labelling.noise, rng=rng)
+        rng = np.random.default_rng([seed, 4 if held_out else 3])
+        rows = rng.integers(len(self.prompts), size=self.labelling.pairs)
+        asked = [self.prompts[row] for row in rows]
+        generator = self.generator(seed, "held out" if held_out else "pairs")
+        first, second = (self.respond(asked, generator) for _ in range(2))
+        assert self.gold is not None
+        return sample_pairs(first, second, asked, self.gold, self.labelling, rng=rng)
+
+    def ensembles(self, seed: int) -> tuple[Ensemble, ...]:
+        """Reward models of one preference data set, on each of the source's trunks."""
+        return _ensembles(self, seed)
+
     def normaliser(self, seed: int) -> Normaliser:
-        """Reward models of one preference data set, centred on responses of the reference."""
+        """All reward models of one preference data set, centred on responses of the reference."""
         return _normaliser(self, seed)
 
     def train(
@@ -97,85 +141,109 @@ class TextWorld:
         steps: int,
         evaluate_every: int,
     ) -> Iterator[pd.DataFrame]:
-        """See `theory.experiment.World`; one seed after the other."""
+        """See `theory.experiment.World`; one seed after the other.
+
+        With `states`, a training that was cut off goes on from its last evaluation, to the same
+        rows. Raises `Terminated` once all is saved where SIGTERM asked to stop.
+        """
         for seed in seeds:
             trainer = self.trainer(objective, optimiser, seed)
-            for step, row, rolled in trainer.run(steps):
-                if step == 1 or step % evaluate_every == 0 or step == steps:
-                    text = f"{rolled.prompts[0]} {rolled.responses[0]}"
-                    yield pd.DataFrame([{"seed": seed, "step": step, **row, "text": text}])
+            state, rows = self._state_file(objective, optimiser, seed), []
+            if state is not None and state.exists():
+                found = load_state(state, trainer.actor.device)
+                trainer.load(found["trainer"])
+                rows = found["rows"]
+            yield from (pd.DataFrame([row]) for row in rows)
+            with termination() if state is not None else nullcontext(bool) as asked:
+                for step, row, rolled in trainer.run(steps):
+                    due = step == 1 or step % evaluate_every == 0 or step == steps
+                    if due:
+                        text = f"{rolled.prompts[0]} {rolled.responses[0]}"
+                        rows.append({"seed": seed, "step": step, **row, "text": text})
+                    if state is not None and (due or asked()):
+                        save_state(state, {"trainer": trainer.state(), "rows": rows})
+                        if asked():
+                            raise Terminated(state)
+                    if due:
+                        yield pd.DataFrame([rows[-1]])
+            if self.policies is not None:
+                trainer.save_policy(self.policies / f"{_slug(objective)}-{seed}")
+            if state is not None:
+                state.unlink()
 
     def trainer(self, objective: Objective, settings: Settings, seed: int) -> Trainer:
         """PPO on a copy of the reference."""
         model, tokenizer = self.policy()
-        actor = Actor(
-            deepcopy(model).requires_grad_(True), temperature=settings.sampling.temperature
-        )
+        actor = make_actor(model, settings, seed=hash_seed(seed, "adapter"))
         return Trainer(
-            actor, model, tokenizer, self.normaliser(seed), self.gold.all, self.prompts,
-            objective, settings, limit=CONTEXT, seed=hash_seed(seed, "ppo"),
+            actor, model if settings.lora is None else None, tokenizer, self.normaliser(seed),
+            self.gold, self.prompts, objective, settings, limit=self.limit,
+            seed=hash_seed(seed, "ppo"),
         )  # fmt: skip
+
+    def _state_file(self, objective: Objective, settings: Settings, seed: int) -> Path | None:
+        if self.states is None:
+            return None
+        return cached(self.states, "state", (self, objective, settings, seed)).with_suffix(".pt")
+
+
+def make_actor(model: Any, settings: Settings, *, seed: int) -> Actor:
+    """A copy of a language model to be trained: all of it, or adapters on it."""
+    copy = deepcopy(model).requires_grad_(settings.lora is None)
+    if settings.lora is not None:
+        settings.lora.attach(copy, "default", seed=seed)
+    critic = None
+    if settings.critic == "separate":
+        critic = deepcopy(model.base_model).requires_grad_(True)
+    return Actor(
+        copy, temperature=settings.sampling.temperature, critic=critic,
+        precision=settings.precision,
+    )  # fmt: skip
+
+
+def _slug(objective: Objective) -> str:
+    """A folder's name, e.g. `variance-aware_PPO`."""
+    return re.sub(r"[^\w.-]+", "_", objective.name or str(objective))
 
 
 @lru_cache(maxsize=2)
 def _policy(world: TextWorld) -> tuple[Any, Any]:
-    described = (world.size, world.corpus, world.sft, TEXTS)
-    folder = _folder(world, world.size, described)
-    if not (folder / DONE).exists():
-        tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            model = build_model(world.size, tokenizer)
-        texts = world.corpus.write(TEXTS, rng)
-        fine_tune(model, tokenizer, texts, world.sft, rng=rng, limit=CONTEXT)
-        output_folder(folder)
-        with _quiet():
-            model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        write_text(folder / DONE, repr(described))
-    with _quiet():
-        model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
-        return model, AutoTokenizer.from_pretrained(folder)
+    return world.source.policy(world.cache)
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the library's progress bars, which are longer than what they show."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
+@lru_cache(maxsize=4)
+def _prompts(world: TextWorld) -> list[str]:
+    return world.source.prompts(world.policy()[1])
 
 
-def _folder(world: TextWorld, kind: str, described: Any) -> Path:
-    """A place in the cache for what has this description."""
-    key = hashlib.sha256(repr(described).encode()).hexdigest()[:12]
-    return world.cache / f"{kind}-{key}"
+@lru_cache(maxsize=2)
+def _gold(world: TextWorld) -> Judge | None:
+    return world.source.gold()
+
+
+@lru_cache(maxsize=4)
+def _ensembles(world: TextWorld, seed: int) -> tuple[Ensemble, ...]:
+    bases = world.source.rewards() or [world.policy()]
+    found = []
+    for index, (base, tokenizer) in enumerate(bases):
+        limit, described = context_length(base), (replace(world, references=1), seed, index)
+        folder = cached(world.cache, "rewards", described)
+        if (folder / DONE).exists():
+            ensemble = world.ensemble.load(folder, base, tokenizer, limit=limit)
+        else:
+            pairs = world.pairs(seed)
+            ensemble = world.ensemble.train(base, tokenizer, pairs, limit=limit, seed=seed)
+            ensemble.save(folder)
+            write_text(folder / DONE, repr(described))
+        found.append(ensemble)
+    return tuple(found)
 
 
 @lru_cache(maxsize=4)
 def _normaliser(world: TextWorld, seed: int) -> Normaliser:
-    model, tokenizer = world.policy()
-    generator = torch.Generator().manual_seed(hash_seed(seed, "pairs"))
-    limit = CONTEXT - world.sampling.tokens
-
-    def responses(prompts: Sequence[str]) -> list[str]:
-        return respond(model, tokenizer, prompts, world.sampling, limit=limit, generator=generator)
-
-    rng = np.random.default_rng([seed, 3])
-    asked = [world.prompts[i] for i in rng.integers(len(world.prompts), size=world.labelling.pairs)]
-    pairs = sample_pairs(
-        responses(asked), responses(asked), asked, world.gold.all, world.labelling, rng=rng
-    )
-    folder = _folder(world, "rewards", (replace(world, references=1), seed))
-    if (folder / DONE).exists():
-        ensemble = world.ensemble.load(folder, model, tokenizer, limit=CONTEXT)
-    else:
-        ensemble = world.ensemble.train(model, tokenizer, pairs, limit=CONTEXT, seed=seed)
-        ensemble.save(output_folder(folder))
-        write_text(folder / DONE, repr((world, seed)))
-    references = {p: responses([p] * world.references) for p in world.prompts}
-    return Normaliser.fit(ensemble, references)
+    ensembles, size = world.ensembles(seed), world.references
+    prompts = [prompt for prompt in world.prompts for _ in range(size)]
+    texts = world.respond(prompts, world.generator(seed, "references"))
+    references = {p: texts[i * size : (i + 1) * size] for i, p in enumerate(world.prompts)}
+    score = ensembles[0] if len(ensembles) == 1 else Fusion(ensembles)
+    return Normaliser.fit(score, references, centring=world.centring)

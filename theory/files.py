@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,7 @@ def output_folder(path: Path) -> Path:
 
 def write(path: Path, save: Callable[[Path], object]) -> Path:
     """Let `save` write a temporary neighbour, then put it in place in one step."""
-    temporary = path.with_name(f".{os.getpid()}.{path.name}")
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.{path.name}")
     try:
         save(temporary)
         os.replace(temporary, path)

@@ -44,6 +44,14 @@ REFERENCES = {
     "coste2023": Reference(
         "Coste et al.", 2023, "Reward Model Ensembles Help Mitigate Overoptimization"
     ),
+    "delong1988": Reference(
+        "DeLong, DeLong and Clarke-Pearson",
+        1988,
+        "Comparing the areas under two or more correlated ROC curves",
+    ),
+    "dubois2024": Reference(
+        "Dubois et al.", 2024, "Length-Controlled AlpacaEval: A Simple Way to Debias Evaluators"
+    ),
     "gao2023": Reference(
         "Gao, Schulman and Hilton", 2023, "Scaling Laws for Reward Model Overoptimization"
     ),
@@ -52,8 +60,14 @@ REFERENCES = {
         "Johnson and Lindenstrauss", 1984, "Extensions of Lipschitz mappings into a Hilbert space"
     ),
     "kingma2015": Reference("Kingma and Ba", 2015, "Adam: A Method for Stochastic Optimization"),
+    "lambert2024": Reference(
+        "Lambert et al.", 2024, "RewardBench: Evaluating Reward Models for Language Modeling"
+    ),
     "ledoit2004": Reference(
         "Ledoit and Wolf", 2004, "A well-conditioned estimator for large covariance matrices"
+    ),
+    "li2016": Reference(
+        "Li et al.", 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models"
     ),
     "schulman2016": Reference(
         "Schulman et al.", 2016, "High-dimensional control using generalized advantage estimation"

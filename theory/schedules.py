@@ -34,17 +34,19 @@ class Annealed:
 
 @dataclass(frozen=True)
 class Controller:
-    """ln beta moves by gain * clip((KL - target) / target, -1, 1) a step, from ln `start`.
+    """ln beta moves by gain * clip((KL - target) / target, -1, most) a step, from ln `start`.
 
     For objectives with a `TargetKL` [ziegler2019, sec. 2.2, with the integral in ln beta].
     """
 
     start: float = 2.0
     gain: float = 0.1
+    most: float = 1.0
+    """Largest relative excess of the KL that counts."""
 
     def __post_init__(self) -> None:
-        checks.positive("start", self.start)
-        checks.positive("gain", self.gain)
+        for name in ("start", "gain", "most"):
+            checks.positive(name, getattr(self, name))
 
     def moved(self, log_beta: Array, kl: Array, target: float) -> Array:
         """ln beta after a step at this KL, elementwise.
@@ -54,4 +56,4 @@ class Controller:
         np.float64(0.05)
         """
         xp = namespace(log_beta, kl)
-        return log_beta + self.gain * xp.clip((kl - target) / target, -1.0, 1.0)
+        return log_beta + self.gain * xp.clip((kl - target) / target, -1.0, self.most)

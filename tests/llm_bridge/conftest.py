@@ -9,6 +9,7 @@ from llm_bridge.reward_models import RewardTraining
 from llm_bridge.sampling import Sampling
 from llm_bridge.settings import Settings
 from llm_bridge.sft import FineTuning
+from llm_bridge.sources import Embedded
 from llm_bridge.text_world import TextWorld
 
 torch.set_num_threads(1)
@@ -18,7 +19,7 @@ torch.set_num_threads(1)
 def quick(tmp_path_factory):
     """Barely trained: for what does not depend on quality."""
     return TextWorld(
-        sft=FineTuning(steps=60),
+        Embedded(sft=FineTuning(steps=60)),
         labelling=Labelling(60),
         ensemble=EnsembleSettings(members=3, training=RewardTraining(epochs=1)),
         references=8,

@@ -17,6 +17,7 @@ from llm_bridge.settings import Settings
 from llm_bridge.tokens import encode
 from tests.tolerance import FLOAT32
 from theory.presets import variance_aware
+from theory.scores import Scores
 
 STORIES = Path(__file__).parents[3] / "shared" / "models" / "stories260k"
 PROMPTS = ["Once upon a time, there was a little girl named", "One day, a big dog"]
@@ -57,7 +58,7 @@ def test_it_is_trained_by_the_same_loop(stories):
 
     def score(_, texts):
         counts = [[text.count("a"), text.count("e")] for text in texts]
-        return torch.tensor(counts, dtype=torch.float32)
+        return Scores(torch.tensor(counts, dtype=torch.float32))
 
     generator = torch.Generator().manual_seed(0)
     sampling = Sampling(12)

@@ -7,8 +7,16 @@ import pandas as pd
 import pytest
 
 from llm_bridge import __main__ as command
-from llm_bridge.__main__ import BestOfN, Compare
 from llm_bridge.best_of_n import best_of_n
+from llm_bridge.commands import options
+from llm_bridge.commands.choosing import BestOfN, choose
+from llm_bridge.commands.evaluating import Evaluate, evaluate
+from llm_bridge.commands.fine_tuning import Sft, sft
+from llm_bridge.commands.rewarding import Reward, reward
+from llm_bridge.commands.training import Compare, Ppo, compare, ppo
+from llm_bridge.ensembles import Ensemble
+from llm_bridge.settings import Settings
+from llm_bridge.sft import FineTuning
 from tests.tolerance import ROUNDING
 from theory.errors import InputError
 from theory.presets import ensemble_mean, lcb, vanilla
@@ -18,8 +26,11 @@ from theory.records import Records
 @pytest.fixture
 def small(quick, monkeypatch):
     """Commands that find the quick world whatever their options."""
-    monkeypatch.setattr(command.World, "world", lambda _: quick)
-    return {"objective": ("vanilla", "variance_aware"), "seeds": 2}
+    monkeypatch.setattr(options.World, "world", lambda _: quick)
+    return {"seeds": 2}
+
+
+BOTH = ("vanilla", "variance_aware")
 
 
 def test_best_of_one_is_the_reference_and_more_is_better_by_the_proxy(quick):
@@ -38,20 +49,67 @@ def test_best_of_one_is_the_reference_and_more_is_better_by_the_proxy(quick):
 
 
 def test_best_of_n_command(small, tmp_path, capsys):
-    command.choose(BestOfN(**small, samples=4, out=tmp_path))
-    assert "true reward of the best of n" in capsys.readouterr().out
+    choose(BestOfN(**small, objective=BOTH, samples=4, out=tmp_path))
+    assert "gold of the best of n" in capsys.readouterr().out
     assert len(pd.read_csv(tmp_path / "best_of_n.csv")) == 2 * 2 * 4
 
 
-def test_compare_command(small, tmp_path, capsys):
-    options = Compare(**small, steps=2, batch=8, evaluate_every=1, out=tmp_path)
-    command.compare(options)
+def test_compare_command(small, brief, tmp_path, capsys):
+    wanted = Compare(**small, objective=BOTH, steps=2, ppo=brief, evaluate_every=1, out=tmp_path)
+    compare(wanted)
     assert "variance_aware" in capsys.readouterr().out
     assert (tmp_path / "compare.png").stat().st_size > 0
     assert len(Records.open(tmp_path).rows()) == 2 * 2 * 2
-    command.compare(replace(options, resume=True))
+    compare(replace(wanted, resume=True))
     with pytest.raises(InputError, match="empty folder"):
-        command.compare(options)
+        compare(wanted)
+
+
+def test_policies_are_trained_kept_and_evaluated(small, brief, tmp_path, capsys):
+    trained = Ppo(**small, objective="lcb", beta=0.3, adapter_rank=4, steps=2, ppo=brief)
+    ppo(replace(trained, out=tmp_path / "ppo"))
+    folders = tuple(sorted((tmp_path / "ppo" / "policies").iterdir()))
+    assert [folder.name for folder in folders] == ["LCB-0", "LCB-1"]
+    wanted = Evaluate(
+        policies=folders, samples=12, objective="lcb", beta=0.3, ppo=brief, out=tmp_path / "tables"
+    )
+    evaluate(wanted)
+    assert "win_rate" in capsys.readouterr().out
+    tables = {path.stem: pd.read_csv(path) for path in (tmp_path / "tables").glob("*.csv")}
+    assert set(tables) == {"summary", "win_rates", "texts", "optimality"}
+    assert tables["summary"].policy.tolist() == ["reference", "LCB-0", "LCB-1"]
+    assert tables["texts"].shape == (6, 4)
+    assert np.isfinite(tables["optimality"].slope).all()
+    with pytest.raises(InputError, match="no two of one name"):
+        evaluate(replace(wanted, policies=(folders[0], folders[0])))
+
+
+def test_reward_command(small, tmp_path, capsys):
+    file = tmp_path / "bench.csv"
+    rows = [("garden :", "the rose is bright .", "the rose is dull .", "alpacaeval-easy")] * 3
+    columns = ["prompt", "chosen", "rejected", "subset"]
+    pd.DataFrame(rows, columns=columns).to_csv(file, index=False)
+    reward(Reward(**small, rewardbench=str(file), out=tmp_path / "reward"))
+    told = capsys.readouterr().out
+    assert "coverage_at_0.9" in told
+    assert "Chat" in told
+    loaded = Ensemble.from_pretrained(tmp_path / "reward" / "ensemble-1-0")
+    assert loaded(["garden :"], ["the rose is bright ."]).k == 3
+    assert len(pd.read_csv(tmp_path / "reward" / "members.csv")) == 2 * 4
+
+
+def test_sft_command(tmp_path, capsys):
+    few = FineTuning(steps=3, batch=16)
+    sft(Sft(sft=few, cache=tmp_path / "cache", out=tmp_path / "first"))
+    texts = tmp_path / "texts.jsonl"
+    demonstrations = [{"prompt": "garden :", "response": "the rose is bright ."}] * 32
+    pd.DataFrame(demonstrations).to_json(texts, orient="records", lines=True)
+    further = Sft(policy=str(tmp_path / "first"), texts=str(texts), sft=few, adapter_rank=2)
+    sft(replace(further, out=tmp_path / "second"))
+    assert "nats a token" in capsys.readouterr().out
+    assert (tmp_path / "second" / "adapter_config.json").exists()
+    with pytest.raises(InputError, match="texts"):
+        sft(replace(further, texts=None))
 
 
 @pytest.mark.parametrize(
@@ -64,16 +122,37 @@ def test_compare_command(small, tmp_path, capsys):
 )
 def test_bad_input(small, wrong, message, tmp_path):
     with pytest.raises(InputError, match=message):
-        command.compare(Compare(**{**small, **wrong}, out=tmp_path))
+        compare(Compare(**{**small, **wrong}, out=tmp_path))
 
 
-@pytest.mark.parametrize("wrong", [{"scale": "huge"}, {"ensemble": "lora"}, {"noise": 0.7}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"scale": "huge"},
+        {"policy": "gpt2"},
+        {"policy": "gpt2", "prompts": "a.csv", "judge": None},
+        {"references": 0},
+        {"centring": "none"},
+    ],
+)
 def test_worlds_that_there_are_not(wrong):
     with pytest.raises(InputError):
         Compare(**wrong).world()
+
+
+def test_settings_of_a_training():
+    assert Ppo().settings().lora is None
+    assert Ppo(adapter_rank=3).settings().lora.rank == 3
+    assert Ppo(ppo=Settings(batch=64)).settings().batch == 64
+    assert Ppo(kl=2.0).objectives(("lcb",))["lcb"].strength.kl == 2.0
 
 
 def test_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["llm_bridge", "compare", "--scale", "huge"])
     assert command.main() == 2
     assert "tiny" in capsys.readouterr().err
+    for name in command.COMMANDS:
+        monkeypatch.setattr("sys.argv", ["llm_bridge", name, "--help"])
+        with pytest.raises(SystemExit, match="0"):
+            command.main()
+        assert "--out" in capsys.readouterr().out

@@ -13,6 +13,7 @@ from llm_bridge.reward_models import RewardTraining
 from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
 from theory.presets import vanilla
+from theory.scores import Scores
 
 WINDOW = 5
 """Iterations of 128 responses over which a curve is averaged."""
@@ -38,7 +39,7 @@ def start(world):
     prompts = world.prompts * 200
     generator = torch.Generator().manual_seed(0)
     texts = respond(model, tokenizer, prompts, world.sampling, limit=16, generator=generator)
-    return world.gold.all(prompts, texts).mean()
+    return world.gold(prompts, texts).mean()
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
@@ -55,7 +56,7 @@ def test_a_policy_that_is_paid_the_true_reward_earns_it(world, start):
     trainer = world.trainer(vanilla(0.02), Settings(learning_rate=5e-4), 0)
     truth = replace(
         trainer.normaliser,
-        score=lambda *texts: torch.tensor(world.gold.all(*texts), dtype=torch.float32)[:, None],
+        score=lambda *texts: Scores(torch.tensor(world.gold(*texts)).float()[:, None]),
         offset=trainer.normaliser.offset * 0,
         scale=trainer.normaliser.scale * 0 + 1,
     )

@@ -7,13 +7,15 @@ import pandas as pd
 import pytest
 import torch
 
+from llm_bridge.interruption import load_state, save_state
+from llm_bridge.lora import Lora
 from llm_bridge.sampling import Sampling
 from llm_bridge.settings import Settings
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
 from theory.penalties import TargetKL
-from theory.presets import ensemble_mean, lcb, vanilla, variance_aware
+from theory.presets import ensemble_mean, lcb, reward_robust_policy, vanilla, variance_aware
 
 COLUMNS = {
     "gold", "proxy", "kl", "kl_k3", "entropy", "length", "beta", "member_std", "member_0",
@@ -41,18 +43,29 @@ def test_the_policy_starts_at_the_reference_and_leaves_it(quick, brief):
     assert not any(p.requires_grad for p in reference.parameters())
 
 
-def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(quick, brief, tmp_path):
-    def timeless(rows):
-        return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
+def timeless(rows):
+    return [{k: v for k, v in row.items() if k != "tokens_per_second"} for row in rows]
 
-    objective = lcb(TargetKL(0.5))
-    whole = quick.trainer(objective, brief, 1)
+
+@pytest.mark.parametrize(
+    ("objective", "changed"),
+    [
+        (lcb(TargetKL(0.5)), {}),
+        (reward_robust_policy(0.05), {"lora": Lora(4), "exact_kl": True}),
+        (variance_aware(0.05), {"critic": "separate", "precision": "bfloat16"}),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
+    objective, changed, quick, brief, tmp_path
+):
+    settings = replace(brief, **changed)
+    whole = quick.trainer(objective, settings, 1)
     expected = timeless(rows_of(whole, 4))
-    first = quick.trainer(objective, brief, 1)
+    first = quick.trainer(objective, settings, 1)
     rows_of(first, 2)
-    first.save(tmp_path / "checkpoint.pt")
-    second = quick.trainer(objective, brief, 1)
-    second.restore(tmp_path / "checkpoint.pt")
+    save_state(tmp_path / "state.pt", first.state())
+    second = quick.trainer(objective, settings, 1)
+    second.load(load_state(tmp_path / "state.pt", "cpu"))
     assert timeless(rows_of(second, 4)) == expected[2:]
     assert torch.equal(parameters(second), parameters(whole))
 

@@ -39,7 +39,7 @@ def numbers(*shape, seed=0):
 def normaliser():
     raw = iter([numbers(2 * 16, 4) * torch.tensor([1.0, 2.0, 3.0, 4.0]) + 5])
     references = {prompt: [str(i) for i in range(16)] for prompt in PROMPTS}
-    return Normaliser.fit(lambda *_: next(raw), references)
+    return Normaliser.fit(lambda *_: Scores(next(raw)), references)
 
 
 def test_reference_responses_are_centred_and_of_unit_spread(normaliser):
@@ -50,7 +50,7 @@ def test_reference_responses_are_centred_and_of_unit_spread(normaliser):
 
 def test_scores_are_normalised_as_their_prompt_was(normaliser):
     raw = numbers(3, 4, seed=1)
-    scorer = replace(normaliser, score=lambda *_: raw)
+    scorer = replace(normaliser, score=lambda *_: Scores(raw))
     found = scorer(["b", "a", "b"], ["x"] * 3).members
     expected = (raw - normaliser.offset[[1, 0, 1]]) / normaliser.scale
     torch.testing.assert_close(found, expected)

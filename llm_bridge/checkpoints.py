@@ -1,0 +1,157 @@
+"""Checkpoints of transformers or peft as policies, reward trunks and judges."""
+
+import json
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
+from transformers.utils import logging
+
+from llm_bridge.published_reward import PublishedReward
+from llm_bridge.snapshots import ADAPTER, snapshot
+from llm_bridge.tokens import check_tokenizer
+from theory import checks
+from theory.errors import InputError
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
+
+
+def load_policy(
+    path: str | Path, *, dtype: str = "float32", device: str = "cpu"
+) -> tuple[Any, Any]:
+    """A causal language model, frozen and in evaluation mode, and its tokenizer.
+
+    path: a folder of transformers, of a peft adapter (which is merged into its base model), or a
+    name on the hub. Without a padding token, the end-of-sequence token pads: masks, not tokens, say
+    here what counts.
+
+    Raises `InputError` for what can not be found or downloaded, weights that are not safetensors or
+    lack some of the model's, and a tokenizer without an end-of-sequence token.
+    """
+    folder = snapshot(path)
+    model = _load(AutoModelForCausalLM, folder, dtype, device)
+    return model, _tokenizer(folder, model)
+
+
+def load_trunk(path: str | Path, *, dtype: str = "float32", device: str = "cpu") -> tuple[Any, Any]:
+    """A transformer without its head, to put reward heads on, and its tokenizer.
+
+    As `load_policy`, but for any model, a published reward model among them. Its `base_model` is
+    itself, so that `llm_bridge.ensembles` takes it in place of a language model.
+    """
+    folder = snapshot(path)
+    kind = AutoModelForCausalLM if (folder / ADAPTER).is_file() else AutoModel
+    model = _load(kind, folder, dtype, device).base_model
+    return model, _tokenizer(folder, model)
+
+
+def load_judge(
+    path: str | Path, *, dtype: str = "float32", device: str = "cpu", batch: int = 16
+) -> PublishedReward:
+    """A published reward model, e.g. sfairXC/FsfairX-LLaMA3-RM-v0.1, as a judge of texts.
+
+    Raises `InputError` as `load_policy`, for an adapter, and for a model with other than one label.
+    """
+    folder = snapshot(path)
+    if (folder / ADAPTER).is_file():
+        raise InputError("judge", "whole weights", f"the adapter {folder}", "merge it first")
+    labels = AutoConfig.from_pretrained(folder, trust_remote_code=False).num_labels
+    if labels != 1:
+        raise InputError(
+            "judge", "a sequence classifier with num_labels = 1", f"{path} with {labels}",
+            "a language model is no judge: its config has the default of two labels",
+        )  # fmt: skip
+    model = _load(AutoModelForSequenceClassification, folder, dtype, device)
+    return PublishedReward(
+        model, _tokenizer(folder, model), limit=context_length(model), batch=batch
+    )
+
+
+def context_length(model: Any) -> int:
+    """Tokens that a model has positions for; `InputError` where its config does not say."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if not isinstance(found, int):
+        raise InputError(
+            "model", "one whose config has max_position_embeddings", type(model).__name__
+        )
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without the library's progress bars and load reports: what matters of them is an error."""
+    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if shown:
+            logging.enable_progress_bar()
+
+
+def _load(kind: Any, folder: Path, dtype: str, device: str) -> Any:
+    checks.one_of("dtype", dtype, DTYPES)
+    if (folder / ADAPTER).is_file():
+        base = _load(kind, snapshot(_base(folder)), dtype, "cpu")
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+            model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
+        return model.to(device).eval().requires_grad_(False)
+    try:
+        with quiet():
+            model, found = kind.from_pretrained(
+                folder, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False,
+                output_loading_info=True,
+            )  # fmt: skip
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            "checkpoint", "one that transformers loads", f"{folder} ({error})"
+        ) from error
+    if found["missing_keys"]:
+        raise InputError(
+            "checkpoint", f"all weights of a {type(model).__name__}",
+            f"{folder} without {', '.join(sorted(found['missing_keys'])[:3])}",
+            "they would be random",
+        )  # fmt: skip
+    return model.to(device).eval().requires_grad_(False)
+
+
+def _base(folder: Path) -> str:
+    """What an adapter was trained on."""
+    described = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    return str(described["base_model_name_or_path"])
+
+
+def _tokenizer(folder: Path, model: Any) -> Any:
+    if not any((folder / name).is_file() for name in TOKENIZER):
+        if (folder / ADAPTER).is_file():
+            return _tokenizer(snapshot(_base(folder)), model)
+        raise InputError(
+            "tokenizer", f"in the folder of the checkpoint, as {' or '.join(TOKENIZER)}", folder,
+            "write it there with tokenizer.save_pretrained",
+        )  # fmt: skip
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError("tokenizer", "a readable one", f"{folder} ({error})") from error
+    rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > rows:
+        raise InputError("tokenizer", f"at most {rows} tokens, as the model", len(tokenizer))
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    check_tokenizer(tokenizer)
+    return tokenizer

@@ -1,0 +1,75 @@
+"""`sft`: a language model that has learnt responses to prompts."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from llm_bridge.checkpoints import context_length, load_policy, quiet
+from llm_bridge.lora import Lora
+from llm_bridge.sft import FineTuning, fine_tune
+from llm_bridge.sources import Embedded
+from llm_bridge.text_data import read_texts
+from llm_bridge.text_world import default_cache
+from theory.errors import InputError
+from theory.files import output_folder
+
+
+@dataclass(frozen=True)
+class Sft:
+    """Fine-tune a language model on demonstrations, or make the embedded one."""
+
+    scale: str = "tiny"
+    """Of the embedded language. Not used with --policy."""
+    policy: str | None = None
+    """Checkpoint of a causal language model: a folder, or a name on the hub."""
+    texts: str | None = None
+    """File (CSV, JSON lines, Parquet) or data set of prompts and responses."""
+    count: int | None = None
+    """Texts that are drawn from it; all unless given."""
+    sft: FineTuning = FineTuning()
+    adapter_rank: int | None = None
+    """Train low-rank adapters of this rank, in place of all weights."""
+    seed: int = 0
+    device: str = "cpu"
+    cache: Path = field(default_factory=default_cache)
+    """Folder of the embedded model."""
+    out: Path = Path("out/sft")
+    """Folder of the model, as transformers or peft load it."""
+
+
+def sft(options: Sft) -> None:
+    """The model, and its losses."""
+    if options.policy is None:
+        model, tokenizer = Embedded(options.scale, sft=options.sft).policy(options.cache)
+    else:
+        model, tokenizer = _tuned(options, options.policy)
+    with quiet():
+        model.save_pretrained(output_folder(options.out))
+    tokenizer.save_pretrained(options.out)
+    print(f"model in {options.out.resolve()}")
+
+
+def _tuned(options: Sft, policy: str) -> tuple[object, object]:
+    if options.texts is None:
+        raise InputError(
+            "texts", "given with --policy", "none", "pass a file with columns prompt and response"
+        )
+    output_folder(options.out)
+    model, tokenizer = load_policy(policy, device=options.device)
+    rng, limit = np.random.default_rng(options.seed), context_length(model)
+    texts = read_texts(
+        options.texts, tokenizer=tokenizer, count=options.count, rng=rng, limit=limit
+    )
+    if options.adapter_rank is None:
+        model.requires_grad_(True)
+    else:
+        Lora(options.adapter_rank).attach(model, "default", seed=options.seed)
+    losses = fine_tune(
+        model, tokenizer, texts, options.sft, rng=rng, limit=limit,
+        progress=lambda steps: tqdm(steps, unit="step", disable=None),
+    )  # fmt: skip
+    tenth = max(1, len(losses) // 10)
+    print(f"loss {np.mean(losses[:tenth]):.3f} -> {np.mean(losses[-tenth:]):.3f} nats a token")
+    return model, tokenizer

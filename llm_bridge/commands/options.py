@@ -1,0 +1,142 @@
+"""Options that commands share: which world, and how PPO trains in it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from joblib import Parallel, delayed
+
+from llm_bridge.ensembles import EnsembleSettings
+from llm_bridge.lora import Lora
+from llm_bridge.pairs import Labelling
+from llm_bridge.reward_models import RewardTraining
+from llm_bridge.sampling import Sampling
+from llm_bridge.settings import Settings
+from llm_bridge.sources import Checkpoint, Embedded, Source
+from llm_bridge.text_world import TextWorld, default_cache
+from theory import checks
+from theory.errors import InputError
+from theory.objective import Objective
+from theory.penalties import Strength, TargetKL
+from theory.presets import PRESETS
+
+
+@dataclass(frozen=True)
+class World:
+    """Which language model, prompts, reward models and true reward."""
+
+    preset: str | None = None
+    """A paper's hyperparameters, over which the options given here win; see --list-presets."""
+    scale: str = "tiny"
+    """The embedded language, with nothing to download: tiny (0.1 million parameters), small or
+    medium. Not used with --policy."""
+    policy: str | None = None
+    """Checkpoint of a causal language model: a folder, or a name on the hub."""
+    reward: tuple[str, ...] = ()
+    """Checkpoints on whose trunks reward models are trained, one ensemble on each, all of them
+    members in the end; the policy's unless given."""
+    judge: str | None = "kindness"
+    """True reward of a checkpoint's texts: kindness (kind words, no repeats), a published reward
+    model, or module:function of your own. The embedded language has its own."""
+    prompts: str | None = None
+    """File (CSV, JSON lines, Parquet) or data set of prompts, or of texts that open with them."""
+    count: int = 256
+    """Prompts that are drawn from it."""
+    preferences: str | None = None
+    """File or data set of comparisons. Without one, responses of the policy are labelled by the
+    judge."""
+    labelling: Labelling = Labelling(3000)
+    ensemble: EnsembleSettings = EnsembleSettings(training=RewardTraining(epochs=2))
+    sampling: Sampling = Sampling()
+    references: int = 64
+    """Responses of the reference for each prompt, on which scores are centred; at least 8."""
+    centring: str = "prompt"
+    """Of scores: by prompt, or global, one mean a member."""
+    seeds: int = 3
+    """Preference data sets; each has reward models of its own."""
+    workers: int = 1
+    """Processes; one thread each."""
+    device: str = "cpu"
+    """Where a checkpoint runs, e.g. cuda."""
+    dtype: str = "float32"
+    """Of a checkpoint's weights."""
+    cache: Path = field(default_factory=default_cache)
+    """Folder of trained models."""
+    dry_run: bool = False
+    """Print what would be done, with parameters, memory and arithmetic, and stop."""
+
+    def source(self) -> Source:
+        """Embedded, or checkpoints. Raises `InputError` for a checkpoint without prompts."""
+        if self.policy is None:
+            return Embedded(self.scale)
+        if self.prompts is None:
+            raise InputError(
+                "prompts", "given with --policy", "none", "pass a file with a column `prompt`"
+            )
+        return Checkpoint(
+            self.policy, self.prompts, self.reward, self.judge, self.preferences, self.count,
+            device=self.device, dtype=self.dtype,
+        )  # fmt: skip
+
+    def world(self) -> TextWorld:
+        """The world of these options."""
+        return TextWorld(
+            self.source(), self.labelling, self.ensemble, self.references,
+            self.centring, self.sampling,
+            cache=self.cache,
+        )  # fmt: skip
+
+    def prepared(self) -> TextWorld:
+        """The world, all its models trained or taken from the cache."""
+        checks.positive("seeds", self.seeds)
+        world = self.world()
+        world.policy()
+        print(f"reward models of {self.seeds} preference data sets ...", flush=True)
+        Parallel(self.workers)(delayed(_prepare)(world, seed) for seed in range(self.seeds))
+        return world
+
+
+@dataclass(frozen=True)
+class Training(World):
+    """How policies are trained, on top of the world."""
+
+    beta: float | None = None
+    """Strength of the penalty; each objective's own default unless given."""
+    kl: float | None = None
+    """Target KL in nats a response, to which beta is steered, instead of a strength."""
+    steps: int = 80
+    """PPO iterations."""
+    evaluate_every: int = 5
+    """Iterations between rows of the records and between saved states."""
+    ppo: Settings = Settings(learning_rate=3e-4)
+    adapter_rank: int | None = None
+    """Train low-rank adapters of this rank, in place of all weights."""
+    resume: bool = False
+    """Go on where an interrupted run stopped."""
+
+    def settings(self) -> Settings:
+        """Of PPO."""
+        for name in ("steps", "evaluate_every"):
+            checks.positive(name, getattr(self, name))
+        if self.adapter_rank is None:
+            return self.ppo
+        lora = replace(self.ppo.lora or Lora(), rank=self.adapter_rank)
+        return replace(self.ppo, lora=lora)
+
+    def objectives(self, names: tuple[str, ...]) -> dict[str, Objective]:
+        """Presets by name, at beta or at the target KL. Raises `InputError` for unknown ones."""
+        return presets(names, self.beta if self.kl is None else TargetKL(self.kl))
+
+
+def presets(
+    names: tuple[str, ...], strength: float | Strength | None = None
+) -> dict[str, Objective]:
+    """Presets by name, at a strength or their own. Raises `InputError` for unknown ones."""
+    for name in names:
+        checks.one_of("objective", name, PRESETS)
+    return {name: PRESETS[name](*([] if strength is None else [strength])) for name in names}
+
+
+def _prepare(world: TextWorld, seed: int) -> None:
+    torch.set_num_threads(1)
+    world.normaliser(seed)

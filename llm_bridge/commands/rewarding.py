@@ -1,0 +1,80 @@
+"""`reward`: reward models trained on comparisons, kept, and examined on others."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from llm_bridge.commands.options import World
+from llm_bridge.markdown import save_tables
+from llm_bridge.reward_evaluation import evaluate, margins
+from llm_bridge.rewardbench import rewardbench
+from llm_bridge.text_data import load_rows
+from llm_bridge.text_world import TextWorld
+
+
+@dataclass(frozen=True)
+class Reward(World):
+    """Train reward ensembles, keep them, and evaluate them on comparisons that they have not seen.
+
+    Their quality is that of the mean over members unless a row says which.
+    """
+
+    rewardbench: str | None = None
+    """File of the RewardBench format: prompt, chosen, rejected, subset."""
+    out: Path = Path("out/reward")
+    """Folder of the ensembles, one a preference data set, and of the tables."""
+
+
+def reward(options: Reward) -> None:
+    """Ensembles as `Ensemble.from_pretrained` loads them, and what they are worth."""
+    world, tables = options.prepared(), defaultdict(list)
+    for seed in range(options.seeds):
+        for index, ensemble in enumerate(world.ensembles(seed)):
+            ensemble.save(options.out / f"ensemble-{seed}-{index}")
+        for name, frame in _examined(world, seed, options.rewardbench).items():
+            tables[name].append(frame.assign(seed=seed))
+    found = {name: pd.concat(frames) for name, frames in tables.items()}
+    save_tables(options.out, found)
+    print(
+        found["members"]
+        .drop(columns="seed")
+        .groupby("member", sort=False)
+        .mean()
+        .round(3)
+        .to_string()
+    )
+    print(found["summary"].drop(columns="seed").mean().round(3).to_string())
+    if "rewardbench" in found:
+        print(found["rewardbench"].groupby("section").accuracy.mean().round(3).to_string())
+    print(f"ensembles and tables in {options.out.resolve()}")
+
+
+def _examined(world: TextWorld, seed: int, benchmark: str | None) -> dict[str, pd.DataFrame]:
+    """Tables of one preference data set."""
+    score, pairs = world.normaliser(seed).score, world.pairs(seed, held_out=True)
+    known = None
+    if world.gold is not None:
+        won, lost = (world.gold(pairs.prompts, texts) for texts in (pairs.chosen, pairs.rejected))
+        known = (won - lost) / world.labelling.temperature
+    found = evaluate(margins(score, pairs), known=known)
+    summary: dict[str, Any] = {"pairs": len(pairs)}
+    if found.disagreement is not None:
+        summary["auc_of_std_for_errors"] = found.disagreement.value
+    if found.error_rank is not None:
+        summary["rank_correlation_of_std_and_error"] = found.error_rank
+    if found.coverage is not None:
+        for row in found.coverage.itertuples():
+            summary[f"coverage_at_{row.nominal:g}"] = row.covered
+    tables = {
+        "members": found.members.reset_index(),
+        "reliability": found.reliability,
+        "summary": pd.DataFrame([summary]),
+    }
+    if benchmark is not None:
+        scored = rewardbench(score, load_rows(benchmark))
+        sections = pd.DataFrame(scored.sections.items(), columns=["section", "accuracy"])
+        tables["rewardbench"] = sections
+    return tables

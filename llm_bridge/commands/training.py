@@ -1,0 +1,84 @@
+"""`ppo` and `compare`: policies trained under objectives, with records and figures."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from tqdm import tqdm
+
+from llm_bridge.commands.options import Training
+from llm_bridge.compare_figure import draw
+from theory.experiment import run
+from theory.records import Records
+
+STUDY = (
+    "vanilla", "ensemble_mean", "wco", "lcb", "variance_aware", "reward_robust", "adaptive",
+)  # fmt: skip
+METRICS = ["gold", "proxy", "kl", "member_std", "length"]
+
+
+@dataclass(frozen=True)
+class Ppo(Training):
+    """Train policies under one objective, and keep them."""
+
+    objective: str = "variance_aware"
+    """A preset of theory.presets."""
+    seeds: int = 1
+    out: Path = Path("out/ppo")
+    """Folder of the records and of the policies, as transformers or peft load them."""
+
+
+@dataclass(frozen=True)
+class Compare(Training):
+    """Train a policy under every objective on several preference data sets, and draw the curves."""
+
+    objective: tuple[str, ...] = STUDY
+    """Presets of theory.presets."""
+    beta: float | None = 0.02
+    """Strength of the penalty, the same for all."""
+    keep: bool = False
+    """Keep the policies."""
+    out: Path = Path("out/compare")
+    """Folder of the records and the figure."""
+
+
+def ppo(options: Ppo) -> None:
+    """Records, and a folder for each policy."""
+    records = _trained(options, (options.objective,), options.out, keep=True)
+    _show(records, by="seed")
+    print(f"policies in {(options.out / 'policies').resolve()}")
+
+
+def compare(options: Compare) -> None:
+    """Records, a table of the ends, and the curves."""
+    records = _trained(options, options.objective, options.out, keep=options.keep)
+    _show(records, by="objective")
+    print(f"figure: {draw(records.rows(), options.out).resolve()}")
+
+
+def _trained(options: Training, names: tuple[str, ...], out: Path, *, keep: bool) -> Records:
+    """Every objective on every seed, in cells that can be cut off and resumed."""
+    objectives, settings = options.objectives(names), options.settings()
+    world = replace(
+        options.prepared(), states=out / "states", policies=out / "policies" if keep else None
+    )
+    return run(
+        world,
+        objectives,
+        settings,
+        range(options.seeds),
+        steps=options.steps,
+        evaluate_every=options.evaluate_every,
+        out=out,
+        chunk=1,
+        resume=options.resume,
+        workers=options.workers,
+        progress=partial(tqdm, total=len(objectives) * options.seeds, unit="policy", disable=None),
+    )
+
+
+def _show(records: Records, *, by: str) -> None:
+    last = records.select(step=-1)
+    shown = [name for name in METRICS if name in last]
+    print(last.groupby(by, sort=False)[shown].mean().round(3).to_string())
+    print(f"records in {records.folder.resolve()}")

@@ -1,0 +1,56 @@
+"""From a folder or the name of a model on the Hugging Face hub to files on this machine."""
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+
+from theory.errors import InputError
+
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+WEIGHTS = "*.safetensors"
+SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
+"""Configuration and tokenizer."""
+IGNORED = ("*/*", "consolidated*")
+"""Copies of the weights for other libraries."""
+
+
+def snapshot(path: str | Path, *, weights: bool = True) -> Path:
+    """Folder of a checkpoint, downloaded where `path` is a name on the hub and not cached.
+
+    Only configuration, tokenizer and safetensors are downloaded: neither pickled weights nor code.
+    Raises `InputError` for a folder that is missing or lacks its configuration or safetensors, and
+    for a name that can not be downloaded.
+    """
+    folder = Path(path).expanduser()
+    if not folder.is_dir():
+        folder = _downloaded(str(path), weights)
+    if not any((folder / name).is_file() for name in (CONFIG, ADAPTER)):
+        raise InputError(
+            "checkpoint", f"a folder with {CONFIG} or {ADAPTER}", folder,
+            "point to the folder that save_pretrained wrote",
+        )  # fmt: skip
+    if weights and not any(folder.glob(WEIGHTS)):
+        found = sorted(f.name for f in folder.iterdir() if f.suffix in (".bin", ".pt", ".pth"))
+        raise InputError(
+            "checkpoint", f"a folder with weights as {WEIGHTS}",
+            f"{folder} with {', '.join(found) or 'no weights'}",
+            "pickled weights can run code; if you trust them, load them with transformers and write"
+            " them again with save_pretrained",
+        )  # fmt: skip
+    return folder
+
+
+def _downloaded(name: str, weights: bool) -> Path:
+    if name.startswith(("/", ".", "~")) or name.count("/") > 1 or not name:
+        raise InputError("checkpoint", "an existing folder, or a name on the hub", repr(name))
+    wanted = [*SMALL, WEIGHTS] if weights else [CONFIG, ADAPTER]
+    try:
+        folder = snapshot_download(name, allow_patterns=wanted, ignore_patterns=list(IGNORED))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            "checkpoint", "a folder, or a name on the hub that can be downloaded",
+            f"{name!r} ({str(error).splitlines()[0]})",
+            f"on a machine with a connection run `hf download {name} --local-dir FOLDER`, copy the "
+            "folder here, and give its path, e.g. --policy /path/to/FOLDER",
+        ) from error  # fmt: skip
+    return Path(folder)

@@ -1,0 +1,215 @@
+"""Where policy, prompts, preferences and true reward come from: made here, or a user's own."""
+
+import hashlib
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from llm_bridge.checkpoints import load_judge, load_policy, load_trunk, quiet
+from llm_bridge.kindness import Kindness
+from llm_bridge.language import TOPICS, Corpus, Gold, prompt
+from llm_bridge.pairs import Judge, Pairs
+from llm_bridge.sft import FineTuning, fine_tune
+from llm_bridge.text_data import read_pairs, read_prompts
+from llm_bridge.tiny import CONTEXT, SIZES, build_model, build_tokenizer
+from theory import checks
+from theory.errors import InputError
+from theory.files import output_folder, write_text
+
+DONE = "done"
+"""File that says that a folder of the cache is complete."""
+TEXTS = 20_000
+"""Texts that the embedded language model learns from."""
+
+
+class Source(ABC):
+    """What a `TextWorld` is about; everything is loaded when it is asked for."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """As quoted in records."""
+
+    @abstractmethod
+    def policy(self, cache: Path) -> tuple[Any, Any]:
+        """Language model, which is also the reference, and its tokenizer."""
+
+    @abstractmethod
+    def rewards(self) -> list[tuple[Any, Any]]:
+        """Models whose trunks reward models start from, and tokenizers; none for the policy's."""
+
+    @abstractmethod
+    def prompts(self, tokenizer: Any) -> list[str]:
+        """What the policy is asked."""
+
+    @abstractmethod
+    def preferences(self) -> Pairs | None:
+        """Comparisons that are given, or None where the policy's responses are to be labelled."""
+
+    @abstractmethod
+    def gold(self) -> Judge | None:
+        """The true reward, where there is one."""
+
+
+@dataclass(frozen=True)
+class Embedded(Source):
+    """The language of `llm_bridge.language`, its model made here in seconds and cached.
+
+    size: of the model, see `llm_bridge.tiny.SIZES`; corpus: what it learns from, and how (sft);
+    truth: what is wanted.
+    """
+
+    size: str = "tiny"
+    corpus: Corpus = Corpus()
+    truth: Gold = Gold()
+    sft: FineTuning = FineTuning()
+
+    def __post_init__(self) -> None:
+        checks.one_of("size", self.size, SIZES)
+
+    @property
+    def name(self) -> str:
+        """As quoted in records."""
+        return f"text, {self.size}"
+
+    def policy(self, cache: Path) -> tuple[Any, Any]:
+        """Trained once."""
+        described = (self.size, self.corpus, self.sft, TEXTS)
+        folder = cached(cache, self.size, described)
+        if not (folder / DONE).exists():
+            tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
+            with torch.random.fork_rng():
+                torch.manual_seed(0)
+                model = build_model(self.size, tokenizer)
+            texts = self.corpus.write(TEXTS, rng)
+            fine_tune(model, tokenizer, texts, self.sft, rng=rng, limit=CONTEXT)
+            output_folder(folder)
+            with quiet():
+                model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            write_text(folder / DONE, repr(described))
+        with quiet():
+            model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
+            return model, AutoTokenizer.from_pretrained(folder)
+
+    def rewards(self) -> list[tuple[Any, Any]]:
+        """None: the policy's."""
+        return []
+
+    def prompts(self, tokenizer: Any) -> list[str]:
+        """One a topic."""
+        return [prompt(topic) for topic in TOPICS]
+
+    def preferences(self) -> None:
+        """None: they are sampled."""
+
+    def gold(self) -> Judge:
+        """Computed from the words."""
+        return self.truth.all
+
+
+@dataclass(frozen=True)
+class Checkpoint(Source):
+    """A user's own checkpoints and data: folders, files, or names on a hub.
+
+    policy_path:   a causal language model; reward_paths: others, on the trunk of each of which an
+                   ensemble is trained, or none for the policy's.
+    questions:     prompts themselves, or a file or data set of them, of which `count` are drawn.
+    prompt_tokens: lengths at which texts that are no prompts are cut into some [banerjee2024].
+    judge:         the true reward: 'kindness', a published reward model, `module:function`, or
+                   None.
+    comparisons:   preference data; None has responses of the policy labelled by the judge.
+    """
+
+    policy_path: str
+    questions: str | tuple[str, ...]
+    reward_paths: tuple[str, ...] = ()
+    judge: str | None = "kindness"
+    comparisons: str | None = None
+    count: int = 256
+    prompt_tokens: tuple[int, int] = (2, 8)
+    device: str = "cpu"
+    dtype: str = "float32"
+    marks: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        checks.positive("count", self.count)
+        if self.judge is None and self.comparisons is None:
+            raise InputError(
+                "judge", "given where there are no preference data", "neither",
+                "name a judge, or a file of comparisons",
+            )  # fmt: skip
+        paths = (
+            self.policy_path, *self.reward_paths, self.questions, self.judge, self.comparisons
+        )  # fmt: skip
+        object.__setattr__(self, "marks", tuple(_mark(p) for p in paths if isinstance(p, str)))
+
+    @property
+    def name(self) -> str:
+        """As quoted in records."""
+        return Path(self.policy_path).name
+
+    def policy(self, cache: Path) -> tuple[Any, Any]:
+        """Loaded."""
+        return load_policy(self.policy_path, dtype=self.dtype, device=self.device)
+
+    def rewards(self) -> list[tuple[Any, Any]]:
+        """Loaded."""
+        return [load_trunk(p, dtype=self.dtype, device=self.device) for p in self.reward_paths]
+
+    def prompts(self, tokenizer: Any) -> list[str]:
+        """Distinct ones."""
+        if not isinstance(self.questions, str):
+            return list(dict.fromkeys(self.questions))
+        return read_prompts(
+            self.questions, tokenizer=tokenizer, tokens=self.prompt_tokens, count=self.count,
+            rng=np.random.default_rng(0),
+        )  # fmt: skip
+
+    def preferences(self) -> Pairs | None:
+        """Read from a file or data set."""
+        return None if self.comparisons is None else read_pairs(self.comparisons)
+
+    def gold(self) -> Judge | None:
+        """By name."""
+        if self.judge is None:
+            return None
+        if self.judge == "kindness":
+            return Kindness().all
+        module, _, function = self.judge.partition(":")
+        if function.isidentifier():
+            return _imported(module, function)
+        return load_judge(self.judge, dtype=self.dtype, device=self.device)
+
+
+def cached(cache: Path, kind: str, described: Any) -> Path:
+    """A place in the cache for what has this description."""
+    key = hashlib.sha256(repr(described).encode()).hexdigest()[:12]
+    return cache / f"{kind}-{key}"
+
+
+def _mark(path: str) -> str:
+    """What changes when the contents of a local path do; nothing for names on a hub."""
+    here = Path(path)
+    files: Sequence[Path] = sorted(here.rglob("*")) if here.is_dir() else [here]
+    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12] if facts else ""
+
+
+def _imported(module: str, function: str) -> Judge:
+    """A user's own true reward: prompts and responses to (samples,)."""
+    try:
+        judge: Judge = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise InputError(
+            "judge", "an importable `module:function`", f"{module}:{function} ({error})",
+            "run from the module's folder, or set PYTHONPATH",
+        ) from error  # fmt: skip
+    return judge
