@@ -1,8 +1,10 @@
 """`python -m llm_bridge`: the objectives on language models."""
 
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from itertools import pairwise
+from typing import Annotated, Any, Union
 
 import torch
 import tyro
@@ -10,9 +12,12 @@ import tyro
 from llm_bridge.commands.choosing import BestOfN, choose
 from llm_bridge.commands.evaluating import Evaluate, evaluate
 from llm_bridge.commands.fine_tuning import Sft, sft
+from llm_bridge.commands.papers import PAPERS
+from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
 from llm_bridge.interruption import Terminated
+from theory import checks
 from theory.errors import InputError
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
@@ -25,16 +30,38 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
 }
 
 
+def parsed(arguments: Sequence[str]) -> Any:
+    """Options of the command that is asked for; a paper's are defaults that others override.
+
+    Raises `InputError` for an unknown paper.
+    """
+    after = dict(pairwise(arguments))
+    paper: dict[str, Any] = {}
+    if (name := after.get("--preset")) is not None:
+        checks.one_of("preset", name, PAPERS)
+        paper = {"preset": name, **PAPERS[name].options}
+    kinds = []
+    for name, (kind, _) in COMMANDS.items():
+        known = {f.name for f in fields(kind)}
+        default = kind(**{key: value for key, value in paper.items() if key in known})
+        kinds.append(Annotated[kind, tyro.conf.subcommand(name, default=default)])
+    union: Any = Union[tuple(kinds)]  # noqa: UP007
+    return tyro.cli(
+        union,
+        args=list(arguments), prog="python -m llm_bridge", config=(tyro.conf.AvoidSubcommands,),
+    )  # fmt: skip
+
+
 def main() -> int:
     """Exit status: 0, 1 where a run failed, 2 for bad input, 143 where asked to stop."""
     torch.set_num_threads(1)
-    options = tyro.extras.subcommand_cli_from_dict(
-        {name: kind for name, (kind, _) in COMMANDS.items()},
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    act = next(act for kind, act in COMMANDS.values() if type(options) is kind)
     try:
-        act(options)
+        options = parsed(sys.argv[1:])
+        act = next(act for kind, act in COMMANDS.values() if type(options) is kind)
+        if getattr(options, "dry_run", False):
+            print(plan(options))
+        else:
+            act(options)
     except (InputError, RuntimeError, Terminated) as error:
         print(f"error: {error}", file=sys.stderr)
         return {InputError: 2, Terminated: 143}.get(type(error), 1)

@@ -28,7 +28,7 @@ class Recipe:
     """Which reward models are trained. M, L, A: parameters of trunk, head and adapter."""
 
     kind: str = "independent"
-    """What members share: nothing, 'independent' models, k (M + L) parameters [zhang2024, sec. 3.1];
+    """What members share: nothing, 'independent', k (M + L) parameters [zhang2024, sec. 3.1];
     'shared_trunk', M + k L, all trained together [zhang2024, linear-layer ensemble]; 'heads' on the
     trunk of a first stage, frozen [banerjee2024, sec. 5]; 'lora', M + k L + k A: adapters and heads
     on a frozen first stage of k heads [zhang2024, Alg. 1]; 'brme', M + 2 k L: means and standard

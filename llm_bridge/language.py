@@ -44,7 +44,7 @@ class Corpus:
         """Prompts and responses.
 
         >>> Corpus().write(1, np.random.default_rng(3))
-        [('weather :', 'the map is kind and the violin is dull .')]
+        [('weather :', 'the rose is bright .')]
         """
         return [self._text(rng) for _ in range(count)]
 

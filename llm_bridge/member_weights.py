@@ -31,6 +31,7 @@ class MemberDual:
     """Of the exponentiated gradient, in nats a unit of reward."""
     memory: float = 0.8
     """Share of the running means that a new batch leaves in place."""
+
     def __post_init__(self) -> None:
         checks.one_of("kind", self.kind, KINDS)
         checks.positive_number("rate", self.rate)

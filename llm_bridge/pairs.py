@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_bridge.sampling import Sampling, sample
-from llm_bridge.tokens import encode_prompts
+from llm_bridge.sampling import Sampling, draw
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import sample_preferences
@@ -68,13 +67,12 @@ def respond(
     generator: torch.Generator,
     batch: int = 256,
 ) -> list[str]:
-    """One sampled response a prompt, as text."""
+    """One sampled response a prompt, as text; limit: tokens of prompt and response together."""
     texts: list[str] = []
     for start in range(0, len(prompts), batch):
-        tokens, mask = encode_prompts(tokenizer, prompts[start : start + batch], limit=limit)
-        drawn = sample(
-            model, tokens.to(model.device), mask.to(model.device), sampling,
-            eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, generator=generator,
+        drawn = draw(
+            model, tokenizer, prompts[start : start + batch], sampling,
+            limit=limit, generator=generator,
         )  # fmt: skip
         texts += decode(tokenizer, drawn.responses)
     return texts

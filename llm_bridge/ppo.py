@@ -13,14 +13,15 @@ from jaxtyping import Float, Int
 
 from llm_bridge.actor import Actor, evaluating, log_probabilities, token_distributions
 from llm_bridge.checkpoints import quiet
+from llm_bridge.learning_rates import rate
 from llm_bridge.lora import without_adapters
 from llm_bridge.normalise import Normaliser
 from llm_bridge.pairs import Judge, decode
 from llm_bridge.rollout import Rollout, describe
-from llm_bridge.sampling import sample
+from llm_bridge.sampling import Sampling, draw
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import Shaper
-from llm_bridge.tokens import Batch, encode_prompts
+from llm_bridge.tokens import Batch
 from theory.errors import InputError
 from theory.files import output_folder
 from theory.objective import Objective
@@ -42,6 +43,7 @@ class Trainer:
     normaliser: scores of the reward models.
     gold:       true reward of texts, for the records alone.
     prompts:    drawn from, with replacement.
+    sampling:   of responses; limit: tokens of prompt and response together.
     """
 
     def __init__(
@@ -55,13 +57,14 @@ class Trainer:
         objective: Objective,
         settings: Settings,
         *,
+        sampling: Sampling,
         limit: int,
         seed: int,
     ) -> None:
         self.actor, self.reference, self.tokenizer = actor, reference, tokenizer
         self.normaliser, self.gold, self.prompts = normaliser, gold, list(prompts)
-        self.settings, self.limit = settings, limit
-        if settings.sampling.truncated:
+        self.settings, self.sampling, self.limit = settings, sampling, limit
+        if sampling.truncated:
             warnings.warn(
                 "top_k or top_p cut what is sampled: ratios and KL are of the uncut policy",
                 stacklevel=2,
@@ -81,16 +84,23 @@ class Trainer:
         self.step = 0
 
     def run(self, steps: int) -> Iterator[tuple[int, dict[str, float], Rollout]]:
-        """Train up to a step: its number, its records, and its rollout."""
+        """Train up to a step: its number, its records, and its rollout.
+
+        Schedules of the learning rate end there.
+        """
+        settings = self.settings
         while self.step < steps:
             started = time.perf_counter()
+            for group in self.adam.param_groups:
+                share = rate(settings.schedule, self.step, steps, settings.warm_up)
+                group["lr"] = settings.learning_rate * share
             rolled = self.rollout()
             advantages = self.advantage(rolled, self.shape(rolled))
             row = {**self._described(rolled), **self.update(rolled, advantages)}
             if self.shaper.weights is not None:
                 self.shaper.weights.observe(rolled.scores)
             if self.target is not None:
-                moved = self.settings.controller.moved(
+                moved = settings.controller.moved(
                     np.array(self.log_beta), np.array(row["kl"]), self.target
                 )
                 self.log_beta = float(moved)
@@ -133,17 +143,14 @@ class Trainer:
         """Sample responses; read them by the policy, the reference and the reward models."""
         rows = self.rng.integers(len(self.prompts), size=self.settings.batch)
         chosen = [self.prompts[row] for row in rows]
-        sampling, device = self.settings.sampling, self.actor.device
-        tokens, mask = encode_prompts(self.tokenizer, chosen, limit=self.limit - sampling.tokens)
         with evaluating(self.actor), self.actor.autocast():
-            batch = sample(
-                self.actor.model, tokens.to(device), mask.to(device), sampling,
-                eos=self.tokenizer.eos_token_id, pad=self.tokenizer.pad_token_id,
-                generator=self.generator,
+            batch = draw(
+                self.actor.model, self.tokenizer, chosen, self.sampling,
+                limit=self.limit, generator=self.generator,
             )  # fmt: skip
             reading = self.actor(batch)
-            with self._reference() as reference:
-                before = log_probabilities(reference, batch, temperature=sampling.temperature)
+            with self.reference_model() as reference:
+                before = log_probabilities(reference, batch, temperature=self.sampling.temperature)
             token_kl = self._token_kl(batch) if self.settings.exact_kl else None
         responses = decode(self.tokenizer, batch.responses)
         scores = self.normaliser(chosen, responses)
@@ -211,7 +218,7 @@ class Trainer:
         self.adam.step()
         return met
 
-    def _reference(self) -> AbstractContextManager[Any]:
+    def reference_model(self) -> AbstractContextManager[Any]:
         """The model that the policy started from."""
         if self.reference is None:
             return without_adapters(self.actor.model)
@@ -219,9 +226,9 @@ class Trainer:
 
     def _token_kl(self, batch: Batch) -> Float[torch.Tensor, "batch time"]:
         """KL of the next token's distribution from the reference's, before each token."""
-        temperature = self.settings.sampling.temperature
+        temperature = self.sampling.temperature
         now = token_distributions(self.actor.model, batch, temperature=temperature)
-        with self._reference() as reference:
+        with self.reference_model() as reference:
             before = token_distributions(reference, batch, temperature=temperature)
         return (now.exp() * (now - before)).sum(-1) * batch.live
 

@@ -218,5 +218,6 @@ def fit(
         recent = np.nanmean(losses[-WINDOW:])
         if settings.stop is not None and step + 1 >= WINDOW and recent < settings.stop:
             break
+    adam.zero_grad()
     model.eval()
     return np.stack(losses)

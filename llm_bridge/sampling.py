@@ -1,12 +1,13 @@
 """Responses of a causal language model, token by token on a key-value cache."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 
-from llm_bridge.tokens import Batch, positions
+from llm_bridge.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError
 
@@ -54,6 +55,26 @@ class Sampling:
         return logits
 
 
+def draw(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    sampling: Sampling,
+    *,
+    limit: int,
+    generator: torch.Generator,
+) -> Batch:
+    """A response to each prompt; limit: tokens of prompt and response together.
+
+    Raises `InputError` as `encode_prompts`.
+    """
+    tokens, mask = encode_prompts(tokenizer, prompts, limit=limit - sampling.tokens)
+    return sample(
+        model, tokens.to(model.device), mask.to(model.device), sampling,
+        eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, generator=generator,
+    )  # fmt: skip
+
+
 @torch.no_grad()
 def sample(
     model: Any,
@@ -75,7 +96,7 @@ def sample(
     for _ in range(sampling.tokens):
         out = model(
             input_ids=tokens, attention_mask=mask.long(), position_ids=places,
-            past_key_values=cache, use_cache=True,
+            past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         cache = out.past_key_values
         shares = sampling.cut(out.logits[:, -1]).softmax(-1)

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 from llm_bridge.actor import PRECISIONS
+from llm_bridge.learning_rates import SCHEDULES
 from llm_bridge.lora import Lora
 from llm_bridge.member_weights import MemberDual
-from llm_bridge.sampling import Sampling
 from theory import checks
 from theory.errors import InputError
 from theory.schedules import Controller
@@ -24,6 +24,10 @@ class Settings:
     minibatches: int = 2
     accumulate: int = 1
     learning_rate: float = 2e-4
+    schedule: str = "constant"
+    """Of the learning rate: 'constant', or 'cosine' or 'linear' to zero at the last step."""
+    warm_up: int = 0
+    """Steps over which the learning rate rises from zero."""
     clip: float = 0.2
     value_clip: float = 0.2
     """Half-width of the trusted interval of values."""
@@ -53,7 +57,6 @@ class Settings:
     """Of beta, for objectives with a `TargetKL`."""
     dual: MemberDual = MemberDual()
     """Of member weights, for policy-level worst cases."""
-    sampling: Sampling = Sampling()
 
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "minibatches", "accumulate", "learning_rate", "clip",
@@ -61,7 +64,9 @@ class Settings:
             checks.positive(name, getattr(self, name))
         if self.clip_norm is not None:
             checks.positive("clip_norm", self.clip_norm)
-        checks.positive("weight_decay", self.weight_decay, zero_allowed=True)
+        for name in ("weight_decay", "warm_up"):
+            checks.positive(name, getattr(self, name), zero_allowed=True)
+        checks.one_of("schedule", self.schedule, SCHEDULES)
         checks.one_of("critic", self.critic, CRITICS)
         checks.one_of("precision", self.precision, PRECISIONS)
         if self.batch % (self.minibatches * self.accumulate):

@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from llm_bridge.architectures import Architecture, architecture
 from llm_bridge.checkpoints import load_judge, load_policy, load_trunk, quiet
 from llm_bridge.kindness import Kindness
 from llm_bridge.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.pairs import Judge, Pairs
 from llm_bridge.sft import FineTuning, fine_tune
 from llm_bridge.text_data import read_pairs, read_prompts
-from llm_bridge.tiny import CONTEXT, SIZES, build_model, build_tokenizer
+from llm_bridge.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
 from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text
@@ -38,6 +39,14 @@ class Source(ABC):
         """As quoted in records."""
 
     @abstractmethod
+    def architectures(self) -> tuple[Architecture, list[Architecture]]:
+        """Of the policy and of `rewards`, without loading them."""
+
+    @abstractmethod
+    def asked(self) -> int:
+        """Number of prompts."""
+
+    @abstractmethod
     def policy(self, cache: Path) -> tuple[Any, Any]:
         """Language model, which is also the reference, and its tokenizer."""
 
@@ -50,7 +59,7 @@ class Source(ABC):
         """What the policy is asked."""
 
     @abstractmethod
-    def preferences(self) -> Pairs | None:
+    def preferences(self, tokenizer: Any) -> Pairs | None:
         """Comparisons that are given, or None where the policy's responses are to be labelled."""
 
     @abstractmethod
@@ -78,6 +87,14 @@ class Embedded(Source):
     def name(self) -> str:
         """As quoted in records."""
         return f"text, {self.size}"
+
+    def architectures(self) -> tuple[Architecture, list[Architecture]]:
+        """Known from the size."""
+        return Architecture(self.name, build_config(self.size, build_tokenizer())), []
+
+    def asked(self) -> int:
+        """One a topic."""
+        return len(TOPICS)
 
     def policy(self, cache: Path) -> tuple[Any, Any]:
         """Trained once."""
@@ -107,7 +124,7 @@ class Embedded(Source):
         """One a topic."""
         return [prompt(topic) for topic in TOPICS]
 
-    def preferences(self) -> None:
+    def preferences(self, tokenizer: Any) -> None:
         """None: they are sampled."""
 
     def gold(self) -> Judge:
@@ -123,6 +140,8 @@ class Checkpoint(Source):
                    ensemble is trained, or none for the policy's.
     questions:     prompts themselves, or a file or data set of them, of which `count` are drawn.
     prompt_tokens: lengths at which texts that are no prompts are cut into some [banerjee2024].
+    limit:         tokens of a prompt, and of a comparison; drop_bad: leave out rows beyond it, and
+                   other unusable ones, with a warning rather than an error.
     judge:         the true reward: 'kindness', a published reward model, `module:function`, or
                    None.
     comparisons:   preference data; None has responses of the policy labelled by the judge.
@@ -135,6 +154,8 @@ class Checkpoint(Source):
     comparisons: str | None = None
     count: int = 256
     prompt_tokens: tuple[int, int] = (2, 8)
+    limit: int | None = None
+    drop_bad: bool = False
     device: str = "cpu"
     dtype: str = "float32"
     marks: tuple[str, ...] = field(init=False)
@@ -156,6 +177,14 @@ class Checkpoint(Source):
         """As quoted in records."""
         return Path(self.policy_path).name
 
+    def architectures(self) -> tuple[Architecture, list[Architecture]]:
+        """From configurations."""
+        return architecture(self.policy_path), [architecture(p) for p in self.reward_paths]
+
+    def asked(self) -> int:
+        """At most what is asked for."""
+        return self.count if isinstance(self.questions, str) else len(self.questions)
+
     def policy(self, cache: Path) -> tuple[Any, Any]:
         """Loaded."""
         return load_policy(self.policy_path, dtype=self.dtype, device=self.device)
@@ -170,12 +199,16 @@ class Checkpoint(Source):
             return list(dict.fromkeys(self.questions))
         return read_prompts(
             self.questions, tokenizer=tokenizer, tokens=self.prompt_tokens, count=self.count,
-            rng=np.random.default_rng(0),
+            rng=np.random.default_rng(0), limit=self.limit, drop_bad=self.drop_bad,
         )  # fmt: skip
 
-    def preferences(self) -> Pairs | None:
+    def preferences(self, tokenizer: Any) -> Pairs | None:
         """Read from a file or data set."""
-        return None if self.comparisons is None else read_pairs(self.comparisons)
+        if self.comparisons is None:
+            return None
+        return read_pairs(
+            self.comparisons, tokenizer=tokenizer, limit=self.limit, drop_bad=self.drop_bad
+        )
 
     def gold(self) -> Judge | None:
         """By name."""

@@ -49,7 +49,7 @@ class TextWorld:
     ensemble:   which reward models learn from them.
     references: responses of the reference for each prompt, to centre scores on; centring: by
                 'prompt', or 'global', see `Normaliser`.
-    sampling:   of those responses.
+    sampling:   of all responses.
     states:     folder of the states of trainings that are under way, to go on from; None keeps
                 none. policies: folder for trained policies, likewise.
     """
@@ -99,7 +99,7 @@ class TextWorld:
         reference, tokenizer = self.policy()
         return respond(
             reference if model is None else model, tokenizer, prompts, self.sampling,
-            limit=self.limit - self.sampling.tokens, generator=generator,
+            limit=self.limit, generator=generator,
         )  # fmt: skip
 
     def generator(self, seed: int, purpose: str) -> torch.Generator:
@@ -109,7 +109,7 @@ class TextWorld:
 
     def pairs(self, seed: int, *, held_out: bool = False) -> Pairs:
         """Comparisons to learn from, or others; of given ones a tenth at least is held out."""
-        given = self.source.preferences()
+        given = _preferences(self)
         if given is not None:
             rng = np.random.default_rng([seed, 3])
             order, most = rng.permutation(len(given)).tolist(), self.labelling.pairs
@@ -174,10 +174,12 @@ class TextWorld:
     def trainer(self, objective: Objective, settings: Settings, seed: int) -> Trainer:
         """PPO on a copy of the reference."""
         model, tokenizer = self.policy()
-        actor = make_actor(model, settings, seed=hash_seed(seed, "adapter"))
+        actor = make_actor(
+            model, settings, temperature=self.sampling.temperature, seed=hash_seed(seed, "adapter")
+        )
         return Trainer(
             actor, model if settings.lora is None else None, tokenizer, self.normaliser(seed),
-            self.gold, self.prompts, objective, settings, limit=self.limit,
+            self.gold, self.prompts, objective, settings, sampling=self.sampling, limit=self.limit,
             seed=hash_seed(seed, "ppo"),
         )  # fmt: skip
 
@@ -187,7 +189,7 @@ class TextWorld:
         return cached(self.states, "state", (self, objective, settings, seed)).with_suffix(".pt")
 
 
-def make_actor(model: Any, settings: Settings, *, seed: int) -> Actor:
+def make_actor(model: Any, settings: Settings, *, temperature: float, seed: int) -> Actor:
     """A copy of a language model to be trained: all of it, or adapters on it."""
     copy = deepcopy(model).requires_grad_(settings.lora is None)
     if settings.lora is not None:
@@ -196,7 +198,7 @@ def make_actor(model: Any, settings: Settings, *, seed: int) -> Actor:
     if settings.critic == "separate":
         critic = deepcopy(model.base_model).requires_grad_(True)
     return Actor(
-        copy, temperature=settings.sampling.temperature, critic=critic,
+        copy, temperature=temperature, critic=critic,
         precision=settings.precision,
     )  # fmt: skip
 
@@ -214,6 +216,11 @@ def _policy(world: TextWorld) -> tuple[Any, Any]:
 @lru_cache(maxsize=4)
 def _prompts(world: TextWorld) -> list[str]:
     return world.source.prompts(world.policy()[1])
+
+
+@lru_cache(maxsize=2)
+def _preferences(world: TextWorld) -> Pairs | None:
+    return world.source.preferences(world.policy()[1])
 
 
 @lru_cache(maxsize=2)

@@ -28,12 +28,16 @@ def build_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
 
 
 def build_model(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """A GPT-2 of random weights, without dropout."""
+    """A GPT-2 of random weights."""
+    return GPT2LMHeadModel(build_config(size, tokenizer))
+
+
+def build_config(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:
+    """A GPT-2 without dropout."""
     layers, width, heads = SIZES[size]
-    config = GPT2Config(
+    return GPT2Config(
         vocab_size=len(tokenizer), n_positions=CONTEXT, n_embd=width, n_layer=layers, n_head=heads,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
         bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    return GPT2LMHeadModel(config)

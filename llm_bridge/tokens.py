@@ -104,11 +104,15 @@ def encode(
         if not text.strip():
             raise InputError("responses", "not empty", repr(text))
     rows = [tokenizer(text, add_special_tokens=False).input_ids for text in responses]
-    longest = max(len(row) for row in rows) + 1
     left, mask = encode_prompts(tokenizer, prompts, limit=limit - 1)
-    if left.shape[1] + longest > limit:
-        raise InputError("responses", f"prompt and response within {limit} tokens", longest)
     right, live = _padded([[*row, tokenizer.eos_token_id] for row in rows], tokenizer.pad_token_id)
+    lengths = mask.sum(1) + live.sum(1)
+    if int(lengths.max()) > limit:
+        worst = int(lengths.argmax())
+        raise InputError(
+            "responses", f"prompt, response and their end within {limit} tokens",
+            f"{int(lengths[worst])} tokens: {prompts[worst][:60]!r} ...", "shorten or drop them",
+        )  # fmt: skip
     return Batch(left, mask, right, live)
 
 

@@ -1,6 +1,6 @@
 """Scores from a file: one row for each response of each prompt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,11 +11,11 @@ from jaxtyping import Float
 from theory import checks
 from theory.errors import InputError
 from theory.scores import Scores
+from theory.tables import read_table
 
 KEYS = ("prompt", "response")
 REQUIRED = (*KEYS, "reference")
 MEMBER_PREFIX, STD_PREFIX = "member", "std"
-SUFFIXES = (".csv", ".parquet", ".jsonl")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,25 +43,9 @@ class ScoreTable:
 def read_scores(path: str | Path, *, members: Sequence[str] = ()) -> ScoreTable:
     """Read CSV, Parquet or JSON lines (gzip too) with `score_table`'s columns.
 
-    Raises `InputError` for a file that is missing, unreadable or of another kind, and as
-    `score_table`.
+    Raises `InputError` as `read_table` and `score_table`.
     """
-    path = Path(path)
-    kind = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
-    name = kind.removesuffix(".gz")
-    if name not in SUFFIXES:
-        raise InputError("path", f"a file in {', '.join(SUFFIXES)} (or .gz of them)", path.name)
-    if not path.is_file():
-        raise InputError("path", "an existing file", str(path))
-    try:
-        frame = _READERS[name](path)
-    except ImportError:
-        raise InputError(
-            "path", "readable", path.name, "Parquet needs pip install 'rlhf-risk[tables]'"
-        ) from None
-    except (ValueError, OSError) as error:
-        raise InputError("path", f"a readable {name} file", f"{path.name} ({error})") from None
-    return score_table(frame, members=members)
+    return score_table(read_table(path), members=members)
 
 
 def score_table(frame: pd.DataFrame, *, members: Sequence[str] = ()) -> ScoreTable:
@@ -136,10 +120,3 @@ def _check_rectangular(frame: pd.DataFrame) -> None:
             f"{', '.join(absent[:3])}",
             "number the responses of each prompt 0, 1, ...; give absent ones reference 0",
         )  # fmt: skip
-
-
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {
-    ".csv": pd.read_csv,
-    ".parquet": pd.read_parquet,
-    ".jsonl": lambda path: pd.read_json(path, lines=True),
-}

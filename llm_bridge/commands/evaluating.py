@@ -30,7 +30,7 @@ FEW = 20
 class Evaluate(Training):
     """Compare trained policies with the reference: rewards, win rates, texts.
 
-    With --objective, also measure how far each is from the optimum of what it was trained for.
+    With --trained-under, also measure how far each is from the optimum of what it was trained for.
     """
 
     policies: tuple[Path, ...] = ()
@@ -39,7 +39,7 @@ class Evaluate(Training):
     """Preference data set whose reward models are asked."""
     samples: int = 32
     """Responses to each prompt."""
-    objective: str | None = None
+    trained_under: str | None = None
     """Preset that the policies were trained under, at --beta, to be held against its optimum."""
     endpoint: str | None = None
     """URL of an OpenAI-compatible judge; without one the true reward judges, or the reward
@@ -48,6 +48,11 @@ class Evaluate(Training):
     """Its model; the key is taken from OPENAI_API_KEY."""
     out: Path = Path("out/evaluate")
     """Folder of the tables."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """At most one."""
+        return () if self.trained_under is None else (self.trained_under,)
 
 
 def evaluate(options: Evaluate) -> None:
@@ -78,7 +83,7 @@ def evaluate(options: Evaluate) -> None:
         ),
         "texts": side_by_side(rows, prompts=20),
     }  # fmt: skip
-    if options.objective is not None:
+    if options.names:
         tables["optimality"] = _optimality(options, world, loaded)
     save_tables(options.out, tables)
     for name in ("summary", "win_rates", "optimality"):
@@ -103,8 +108,7 @@ def _resample(prompts: Sequence[str]) -> str:
 
 def _optimality(options: Evaluate, world: TextWorld, models: Mapping[str, Any]) -> pd.DataFrame:
     """A row a policy, see `llm_bridge.optimality`."""
-    assert options.objective is not None
-    objective = options.objectives((options.objective,))[options.objective]
+    objective = options.objectives()[options.names[0]]
     settings, rows = replace(options.settings(), lora=None), []
     for name, model in models.items():
         trainer = world.trainer(objective, settings, options.seed)

@@ -26,7 +26,8 @@ class World:
     """Which language model, prompts, reward models and true reward."""
 
     preset: str | None = None
-    """A paper's hyperparameters, over which the options given here win; see --list-presets."""
+    """A paper's hyperparameters, over which other options win: banerjee2024, rewardrobust2024,
+    adaptive2024, ugda2025 or zhang2024."""
     scale: str = "tiny"
     """The embedded language, with nothing to download: tiny (0.1 million parameters), small or
     medium. Not used with --policy."""
@@ -42,6 +43,10 @@ class World:
     """File (CSV, JSON lines, Parquet) or data set of prompts, or of texts that open with them."""
     count: int = 256
     """Prompts that are drawn from it."""
+    limit: int | None = None
+    """Tokens that a prompt, or one side of a comparison, may have."""
+    drop_bad: bool = False
+    """Leave out rows of data that cannot be used, with a warning, rather than stop."""
     preferences: str | None = None
     """File or data set of comparisons. Without one, responses of the policy are labelled by the
     judge."""
@@ -64,6 +69,14 @@ class World:
     """Folder of trained models."""
     dry_run: bool = False
     """Print what would be done, with parameters, memory and arithmetic, and stop."""
+    prompt_length: float = 8.0
+    """Mean tokens of a prompt, for --dry-run."""
+    pair_length: float | None = None
+    """Mean tokens of one side of a given comparison, for --dry-run."""
+    tflops: float | None = None
+    """Speed of a device in TFLOP/s, for times in --dry-run."""
+    utilisation: float = 0.4
+    """Share of it that is reached."""
 
     def source(self) -> Source:
         """Embedded, or checkpoints. Raises `InputError` for a checkpoint without prompts."""
@@ -75,7 +88,7 @@ class World:
             )
         return Checkpoint(
             self.policy, self.prompts, self.reward, self.judge, self.preferences, self.count,
-            device=self.device, dtype=self.dtype,
+            limit=self.limit, drop_bad=self.drop_bad, device=self.device, dtype=self.dtype,
         )  # fmt: skip
 
     def world(self) -> TextWorld:
@@ -100,10 +113,13 @@ class World:
 class Training(World):
     """How policies are trained, on top of the world."""
 
-    beta: float | None = None
-    """Strength of the penalty; each objective's own default unless given."""
+    beta: tuple[float, ...] = ()
+    """Strength of the penalty, one for all objectives or one for each; their own defaults unless
+    given."""
     kl: float | None = None
     """Target KL in nats a response, to which beta is steered, instead of a strength."""
+    objective: tuple[str, ...] = ()
+    """Presets of theory.presets."""
     steps: int = 80
     """PPO iterations."""
     evaluate_every: int = 5
@@ -123,18 +139,33 @@ class Training(World):
         lora = replace(self.ppo.lora or Lora(), rank=self.adapter_rank)
         return replace(self.ppo, lora=lora)
 
-    def objectives(self, names: tuple[str, ...]) -> dict[str, Objective]:
-        """Presets by name, at beta or at the target KL. Raises `InputError` for unknown ones."""
-        return presets(names, self.beta if self.kl is None else TargetKL(self.kl))
+    def objectives(self) -> dict[str, Objective]:
+        """Of `names`, at beta or at the target KL. Raises `InputError` for unknown ones."""
+        strengths: tuple[float | Strength, ...] = self.beta
+        if self.kl is not None:
+            strengths = (TargetKL(self.kl),)
+        return presets(self.names, strengths)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the objectives."""
+        return self.objective
 
 
 def presets(
-    names: tuple[str, ...], strength: float | Strength | None = None
+    names: tuple[str, ...], strengths: tuple[float | Strength, ...] = ()
 ) -> dict[str, Objective]:
-    """Presets by name, at a strength or their own. Raises `InputError` for unknown ones."""
+    """Presets by name, at their own strengths, at one for all, or each at its own.
+
+    Raises `InputError` for unknown names, and another number of strengths.
+    """
     for name in names:
         checks.one_of("objective", name, PRESETS)
-    return {name: PRESETS[name](*([] if strength is None else [strength])) for name in names}
+    if len(strengths) not in (0, 1, len(names)):
+        raise InputError("beta", f"one, or one for each of {', '.join(names)}", strengths)
+    if len(strengths) < 2:
+        return {name: PRESETS[name](*strengths) for name in names}
+    return {name: PRESETS[name](s) for name, s in zip(names, strengths, strict=True)}
 
 
 def _prepare(world: TextWorld, seed: int) -> None:

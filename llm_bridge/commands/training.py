@@ -19,10 +19,10 @@ METRICS = ["gold", "proxy", "kl", "member_std", "length"]
 
 @dataclass(frozen=True)
 class Ppo(Training):
-    """Train policies under one objective, and keep them."""
+    """Train policies, and keep them."""
 
-    objective: str = "variance_aware"
-    """A preset of theory.presets."""
+    objective: tuple[str, ...] = ("variance_aware",)
+    """Presets of theory.presets."""
     seeds: int = 1
     out: Path = Path("out/ppo")
     """Folder of the records and of the policies, as transformers or peft load them."""
@@ -34,8 +34,8 @@ class Compare(Training):
 
     objective: tuple[str, ...] = STUDY
     """Presets of theory.presets."""
-    beta: float | None = 0.02
-    """Strength of the penalty, the same for all."""
+    beta: tuple[float, ...] = (0.02,)
+    """Strength of the penalty, one for all objectives or one for each."""
     keep: bool = False
     """Keep the policies."""
     out: Path = Path("out/compare")
@@ -44,21 +44,21 @@ class Compare(Training):
 
 def ppo(options: Ppo) -> None:
     """Records, and a folder for each policy."""
-    records = _trained(options, (options.objective,), options.out, keep=True)
-    _show(records, by="seed")
+    records = _trained(options, options.out, keep=True)
+    _show(records, by=["objective", "seed"])
     print(f"policies in {(options.out / 'policies').resolve()}")
 
 
 def compare(options: Compare) -> None:
     """Records, a table of the ends, and the curves."""
-    records = _trained(options, options.objective, options.out, keep=options.keep)
-    _show(records, by="objective")
+    records = _trained(options, options.out, keep=options.keep)
+    _show(records, by=["objective"])
     print(f"figure: {draw(records.rows(), options.out).resolve()}")
 
 
-def _trained(options: Training, names: tuple[str, ...], out: Path, *, keep: bool) -> Records:
+def _trained(options: Training, out: Path, *, keep: bool) -> Records:
     """Every objective on every seed, in cells that can be cut off and resumed."""
-    objectives, settings = options.objectives(names), options.settings()
+    objectives, settings = options.objectives(), options.settings()
     world = replace(
         options.prepared(), states=out / "states", policies=out / "policies" if keep else None
     )
@@ -77,7 +77,7 @@ def _trained(options: Training, names: tuple[str, ...], out: Path, *, keep: bool
     )
 
 
-def _show(records: Records, *, by: str) -> None:
+def _show(records: Records, *, by: list[str]) -> None:
     last = records.select(step=-1)
     shown = [name for name in METRICS if name in last]
     print(last.groupby(by, sort=False)[shown].mean().round(3).to_string())

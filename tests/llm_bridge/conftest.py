@@ -23,11 +23,12 @@ def quick(tmp_path_factory):
         labelling=Labelling(60),
         ensemble=EnsembleSettings(members=3, training=RewardTraining(epochs=1)),
         references=8,
+        sampling=Sampling(10),
         cache=tmp_path_factory.mktemp("quick"),
     )
 
 
 @pytest.fixture
 def brief():
-    """PPO of a few short responses."""
-    return Settings(batch=16, sampling=Sampling(10))
+    """PPO of a few responses."""
+    return Settings(batch=16)

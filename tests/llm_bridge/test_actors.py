@@ -50,7 +50,7 @@ def test_a_saved_policy_is_the_trained_one(lora, quick, brief, tmp_path):
 
 def test_adapters_train_nothing_else(quick):
     settings = Settings(lora=Lora(2, targets=("c_attn",)))
-    model = make_actor(quick.policy()[0], settings, seed=0).model
+    model = make_actor(quick.policy()[0], settings, temperature=1.0, seed=0).model
     assert {"c_attn", "c_fc", "c_proj"} <= linear_layers(model)
     assert "lm_head" not in linear_layers(model)
     assert all("lora_" in name for name, p in model.named_parameters() if p.requires_grad)

@@ -68,10 +68,10 @@ def test_it_is_trained_by_the_same_loop(stories):
     }
     normaliser = Normaliser.fit(score, references)
     actor = Actor(deepcopy(model).requires_grad_(True))
-    settings = Settings(batch=16, sampling=sampling, learning_rate=1e-3)
+    settings = Settings(batch=16, learning_rate=1e-3)
     trainer = Trainer(
         actor, model, tokenizer, normaliser, None, PROMPTS, variance_aware(0.01), settings,
-        limit=100, seed=0,
+        sampling=sampling, limit=100, seed=0,
     )  # fmt: skip
     rows = [row for _, row, _ in trainer.run(6)]
     assert abs(rows[0]["kl"]) < FLOAT32

@@ -12,6 +12,8 @@ from llm_bridge.commands import options
 from llm_bridge.commands.choosing import BestOfN, choose
 from llm_bridge.commands.evaluating import Evaluate, evaluate
 from llm_bridge.commands.fine_tuning import Sft, sft
+from llm_bridge.commands.papers import PAPERS
+from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
 from llm_bridge.ensembles import Ensemble
@@ -66,12 +68,17 @@ def test_compare_command(small, brief, tmp_path, capsys):
 
 
 def test_policies_are_trained_kept_and_evaluated(small, brief, tmp_path, capsys):
-    trained = Ppo(**small, objective="lcb", beta=0.3, adapter_rank=4, steps=2, ppo=brief)
+    trained = Ppo(**small, objective=("lcb",), beta=(0.3,), adapter_rank=4, steps=2, ppo=brief)
     ppo(replace(trained, out=tmp_path / "ppo"))
     folders = tuple(sorted((tmp_path / "ppo" / "policies").iterdir()))
     assert [folder.name for folder in folders] == ["LCB-0", "LCB-1"]
     wanted = Evaluate(
-        policies=folders, samples=12, objective="lcb", beta=0.3, ppo=brief, out=tmp_path / "tables"
+        policies=folders,
+        samples=12,
+        trained_under="lcb",
+        beta=(0.3,),
+        ppo=brief,
+        out=tmp_path / "tables",
     )
     evaluate(wanted)
     assert "win_rate" in capsys.readouterr().out
@@ -144,7 +151,11 @@ def test_settings_of_a_training():
     assert Ppo().settings().lora is None
     assert Ppo(adapter_rank=3).settings().lora.rank == 3
     assert Ppo(ppo=Settings(batch=64)).settings().batch == 64
-    assert Ppo(kl=2.0).objectives(("lcb",))["lcb"].strength.kl == 2.0
+    assert Ppo(kl=2.0, objective=("lcb",)).objectives()["lcb"].strength.kl == 2.0
+    two = Ppo(objective=("lcb", "wco"), beta=(0.1, 0.2)).objectives()
+    assert [objective.strength.beta for objective in two.values()] == [0.1, 0.2]
+    with pytest.raises(InputError, match="one for each"):
+        Ppo(objective=("lcb",), beta=(0.1, 0.2)).objectives()
 
 
 def test_the_command_line(monkeypatch, capsys):
@@ -156,3 +167,29 @@ def test_the_command_line(monkeypatch, capsys):
         with pytest.raises(SystemExit, match="0"):
             command.main()
         assert "--out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("paper", sorted(PAPERS))
+@pytest.mark.parametrize("name", ["compare", "ppo", "reward", "best-of-n"])
+def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch, capsys):
+    arguments = ["llm_bridge", name, "--preset", paper, "--dry-run", "--tflops", "100"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert command.main() == 0
+    told = capsys.readouterr().out
+    assert "peak GiB" in told
+    assert ("PPO x" in told) == (name in ("compare", "ppo"))
+    assert PAPERS[paper].notes[0] in told
+
+
+def test_options_win_over_a_paper():
+    found = command.parsed(["compare", "--preset", "banerjee2024", "--steps", "7", "--policy", "x"])
+    assert (found.steps, found.policy, found.ppo.batch, found.sampling.tokens) == (7, "x", 128, 10)
+    with pytest.raises(InputError, match="did you mean 'zhang2024'"):
+        command.parsed(["compare", "--preset", "zhang"])
+
+
+def test_a_plan_of_the_embedded_world_counts_what_is_made(quick):
+    stages = plan(replace(Compare(), seeds=1, objective=("vanilla",))).splitlines()
+    parameters = sum(p.numel() for p in quick.policy()[0].parameters())
+    assert f"{parameters:,}" in stages[1]
+    assert stages[-1].startswith("total")

@@ -38,12 +38,11 @@ def samples():
 def written(quick):
     """Two independent draws of the reference's responses."""
     model, tokenizer = quick.policy()
-    limit = CONTEXT - quick.sampling.tokens
 
     def reference(seed):
         generator = torch.Generator().manual_seed(seed)
         return lambda prompts: respond(
-            model, tokenizer, prompts, quick.sampling, limit=limit, generator=generator
+            model, tokenizer, prompts, quick.sampling, limit=CONTEXT, generator=generator
         )
 
     policies = {"reference": reference(0), "again": reference(1)}

@@ -38,7 +38,7 @@ def start(world):
     model, tokenizer = world.policy()
     prompts = world.prompts * 200
     generator = torch.Generator().manual_seed(0)
-    texts = respond(model, tokenizer, prompts, world.sampling, limit=16, generator=generator)
+    texts = respond(model, tokenizer, prompts, world.sampling, limit=64, generator=generator)
     return world.gold(prompts, texts).mean()
 
 

@@ -127,7 +127,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(quick, brief):
 
 def test_a_policy_that_is_not_what_is_sampled_is_warned_of(quick, brief):
     with pytest.warns(UserWarning, match="of the uncut policy"):
-        quick.trainer(vanilla(0.1), replace(brief, sampling=Sampling(10, top_p=0.9)), 0)
+        replace(quick, sampling=Sampling(10, top_p=0.9)).trainer(vanilla(0.1), brief, 0)
 
 
 @pytest.mark.parametrize("wrong", [{"batch": 10, "minibatches": 4}, {"clip": 0.0}, {"epochs": 0}])

@@ -22,7 +22,7 @@ def material(quick):
     model, tokenizer = quick.policy()
     generator, prompts = torch.Generator().manual_seed(3), quick.prompts * 50
     texts = [
-        respond(model, tokenizer, prompts, quick.sampling, limit=16, generator=generator)
+        respond(model, tokenizer, prompts, quick.sampling, limit=64, generator=generator)
         for _ in range(2)
     ]
     certain = Labelling(temperature=1e-6)

@@ -1,0 +1,70 @@
+"""`--dry-run`: what a run would do and cost, before anything is loaded."""
+
+from dataclasses import replace
+
+from llm_bridge.commands.options import Training, World
+from llm_bridge.commands.papers import PAPERS
+from llm_bridge.costs import Lengths, Model
+from llm_bridge.plan import ppo_stage, response_stage, reward_stages
+from llm_bridge.stages import Stage, table
+from theory.errors import InputError
+
+
+def plan(options: World) -> str:
+    """A table of stages, the options that matter, and a paper's notes.
+
+    Raises `InputError` for models whose architecture cannot be known, and prompts that leave no
+    room for a response.
+    """
+    stages = [_repeated(stage, options.seeds) for stage in _preparation(options)]
+    if isinstance(options, Training):
+        runs = options.seeds * len(options.names)
+        stages.append(_repeated(_ppo(options), runs))
+    lines = [table(stages, tflops=options.tflops, utilisation=options.utilisation)]
+    if options.preset is not None:
+        lines += ["", f"{options.preset}:"]
+        lines += [f"- {note}" for note in PAPERS[options.preset].notes]
+    return "\n".join(lines)
+
+
+def _preparation(options: World) -> list[Stage]:
+    """Comparisons, reward models and reference responses of one preference data set."""
+    policy, trunks = options.source().architectures()
+    lengths, labelling = _lengths(options), options.labelling
+    model, stages = Model(policy, dtype=options.dtype), []
+    if options.preferences is None:
+        stages.append(response_stage(
+            model, lengths, responses=2 * labelling.pairs, name="pairs"
+        ))  # fmt: skip
+    compared = lengths
+    if options.preferences is not None and options.pair_length is not None:
+        compared = Lengths(options.pair_length / 2, options.pair_length / 2)
+    for trunk in trunks or [policy]:
+        stages += reward_stages(
+            trunk, options.ensemble, compared, pairs=labelling.pairs, dtype=options.dtype
+        )
+    prompts = options.source().asked() * options.references
+    return [*stages, response_stage(model, lengths, responses=prompts, name="references")]
+
+
+def _ppo(options: Training) -> Stage:
+    """One policy."""
+    policy, trunks = options.source().architectures()
+    if len(trunks) > 1:
+        raise InputError("reward", "one checkpoint, for a plan of PPO", len(trunks))
+    return ppo_stage(
+        policy, options.settings(), _lengths(options), steps=options.steps,
+        trunk=(trunks or [policy])[0], ensemble=options.ensemble, dtype=options.dtype,
+    )  # fmt: skip
+
+
+def _lengths(options: World) -> Lengths:
+    return Lengths(options.prompt_length, options.sampling.tokens)
+
+
+def _repeated(stage: Stage, times: int) -> Stage:
+    """The same as often, one after the other."""
+    return replace(
+        stage, name=f"{stage.name} x {times}" if times > 1 else stage.name,
+        steps=stage.steps * times, tokens=stage.tokens * times, flops=stage.flops * times,
+    )  # fmt: skip
