@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "evaluate": (Evaluate, evaluate),
     "compare": (Compare, compare),
 }
+PRESET = "--preset"
 
 
 def parsed(arguments: Sequence[str]) -> Any:
@@ -35,9 +36,10 @@ def parsed(arguments: Sequence[str]) -> Any:
 
     Raises `InputError` for an unknown paper.
     """
-    after = dict(pairwise(arguments))
+    split = [part for a in arguments for part in (a.split("=", 1) if PRESET in a else [a])]
+    after = dict(pairwise(split))
     paper: dict[str, Any] = {}
-    if (name := after.get("--preset")) is not None:
+    if (name := after.get(PRESET)) is not None:
         checks.one_of("preset", name, PAPERS)
         paper = {"preset": name, **PAPERS[name].options}
     kinds = []

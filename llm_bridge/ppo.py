@@ -101,7 +101,7 @@ class Trainer:
                 self.shaper.weights.observe(rolled.scores)
             if self.target is not None:
                 moved = settings.controller.moved(
-                    np.array(self.log_beta), np.array(row["kl"]), self.target
+                    np.array(self.log_beta), np.array(row[settings.steer_by]), self.target
                 )
                 self.log_beta = float(moved)
             tokens = int(rolled.batch.live.sum())

@@ -11,6 +11,7 @@ from theory.errors import InputError
 from theory.schedules import Controller
 
 CRITICS = ("shared", "separate")
+ESTIMATES = ("kl", "kl_k3", "kl_exact")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Settings:
     reference."""
     controller: Controller = Controller(start=0.1, most=5.0)
     """Of beta, for objectives with a `TargetKL`."""
+    steer_by: str = "kl"
+    """Estimate of the KL that the controller is fed: 'kl' (k1), 'kl_k3', or 'kl_exact'."""
     dual: MemberDual = MemberDual()
     """Of member weights, for policy-level worst cases."""
 
@@ -68,6 +71,9 @@ class Settings:
             checks.positive(name, getattr(self, name), zero_allowed=True)
         checks.one_of("schedule", self.schedule, SCHEDULES)
         checks.one_of("critic", self.critic, CRITICS)
+        checks.one_of("steer_by", self.steer_by, ESTIMATES)
+        if self.steer_by == "kl_exact" and not self.exact_kl:
+            raise InputError("steer_by", "'kl' or 'kl_k3' without exact_kl", self.steer_by)
         checks.one_of("precision", self.precision, PRECISIONS)
         if self.batch % (self.minibatches * self.accumulate):
             raise InputError(

@@ -11,12 +11,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from llm_bridge.checkpoints import load_policy
-from llm_bridge.commands.options import Training
+from llm_bridge.commands.options import World, presets
 from llm_bridge.endpoint import Endpoint
 from llm_bridge.evaluate import against, measure, side_by_side, summarise
 from llm_bridge.judges import EndpointJudge, PairwiseJudge, mean_reward, score_judge
 from llm_bridge.markdown import save_tables
 from llm_bridge.optimality import measure as measure_optimality
+from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.errors import InputError
@@ -27,7 +28,7 @@ FEW = 20
 
 
 @dataclass(frozen=True)
-class Evaluate(Training):
+class Evaluate(World):
     """Compare trained policies with the reference: rewards, win rates, texts.
 
     With --trained-under, also measure how far each is from the optimum of what it was trained for.
@@ -40,7 +41,9 @@ class Evaluate(Training):
     samples: int = 32
     """Responses to each prompt."""
     trained_under: str | None = None
-    """Preset that the policies were trained under, at --beta, to be held against its optimum."""
+    """Preset that the policies were trained under, to be held against its optimum ..."""
+    strength: float | None = None
+    """... at this beta; the preset's own unless given."""
     endpoint: str | None = None
     """URL of an OpenAI-compatible judge; without one the true reward judges, or the reward
     models."""
@@ -48,11 +51,6 @@ class Evaluate(Training):
     """Its model; the key is taken from OPENAI_API_KEY."""
     out: Path = Path("out/evaluate")
     """Folder of the tables."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """At most one."""
-        return () if self.trained_under is None else (self.trained_under,)
 
 
 def evaluate(options: Evaluate) -> None:
@@ -83,7 +81,7 @@ def evaluate(options: Evaluate) -> None:
         ),
         "texts": side_by_side(rows, prompts=20),
     }  # fmt: skip
-    if options.names:
+    if options.trained_under is not None:
         tables["optimality"] = _optimality(options, world, loaded)
     save_tables(options.out, tables)
     for name in ("summary", "win_rates", "optimality"):
@@ -108,10 +106,12 @@ def _resample(prompts: Sequence[str]) -> str:
 
 def _optimality(options: Evaluate, world: TextWorld, models: Mapping[str, Any]) -> pd.DataFrame:
     """A row a policy, see `llm_bridge.optimality`."""
-    objective = options.objectives()[options.names[0]]
-    settings, rows = replace(options.settings(), lora=None), []
+    assert options.trained_under is not None
+    strengths = () if options.strength is None else (options.strength,)
+    objective = presets((options.trained_under,), strengths)[options.trained_under]
+    rows = []
     for name, model in models.items():
-        trainer = world.trainer(objective, settings, options.seed)
+        trainer = world.trainer(objective, Settings(), options.seed)
         trainer.actor.model = model
         generator = world.generator(options.seed, f"optimality {name}")
         found = measure_optimality(trainer, samples=options.samples, generator=generator)

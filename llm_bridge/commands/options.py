@@ -140,16 +140,11 @@ class Training(World):
         return replace(self.ppo, lora=lora)
 
     def objectives(self) -> dict[str, Objective]:
-        """Of `names`, at beta or at the target KL. Raises `InputError` for unknown ones."""
+        """By name, at beta or at the target KL. Raises `InputError` for unknown ones."""
         strengths: tuple[float | Strength, ...] = self.beta
         if self.kl is not None:
             strengths = (TargetKL(self.kl),)
-        return presets(self.names, strengths)
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Of the objectives."""
-        return self.objective
+        return presets(self.objective, strengths)
 
 
 def presets(

@@ -18,7 +18,7 @@ def plan(options: World) -> str:
     """
     stages = [_repeated(stage, options.seeds) for stage in _preparation(options)]
     if isinstance(options, Training):
-        runs = options.seeds * len(options.names)
+        runs = options.seeds * len(options.objective)
         stages.append(_repeated(_ppo(options), runs))
     lines = [table(stages, tflops=options.tflops, utilisation=options.utilisation)]
     if options.preset is not None:

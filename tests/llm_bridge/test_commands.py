@@ -19,7 +19,8 @@ from llm_bridge.commands.training import Compare, Ppo, compare, ppo
 from llm_bridge.ensembles import Ensemble
 from llm_bridge.settings import Settings
 from llm_bridge.sft import FineTuning
-from tests.tolerance import ROUNDING
+from tests.tolerance import ROUNDING, mc
+from theory.best_of_n import best_of_n_law, kl_upper_bound
 from theory.errors import InputError
 from theory.presets import ensemble_mean, lcb, vanilla
 from theory.records import Records
@@ -50,6 +51,22 @@ def test_best_of_one_is_the_reference_and_more_is_better_by_the_proxy(quick):
         best_of_n(quick, {"one": vanilla()}, [0], samples=0)
 
 
+def test_its_curve_is_the_exact_law_of_the_best_of_n(quick):
+    """Of another set of responses, with the reference as it appears in a table of many."""
+    world = replace(quick, references=256)
+    rows = best_of_n(world, {"mean": ensemble_mean()}, [0], samples=64)
+    table = world.normaliser(0).table.mean().double().numpy()
+    uniform = np.full(table.shape, -np.log(256))
+    for n in (1, 2, 4, 8):
+        law = best_of_n_law(table, uniform, n)
+        policy = np.exp(law.log_policy)
+        mean = (policy * table).sum(1, keepdims=True)
+        spread = (policy * (table - mean) ** 2).sum(1).mean() ** 0.5
+        found = rows[rows.n == n].proxy.iloc[0]
+        assert abs(found - mean.mean()) < mc(spread, 6 * 64 // n) + mc(spread, 6 * 256 // n)
+        assert law.kl.mean() <= kl_upper_bound(n) + ROUNDING
+
+
 def test_best_of_n_command(small, tmp_path, capsys):
     choose(BestOfN(**small, objective=BOTH, samples=4, out=tmp_path))
     assert "gold of the best of n" in capsys.readouterr().out
@@ -73,12 +90,7 @@ def test_policies_are_trained_kept_and_evaluated(small, brief, tmp_path, capsys)
     folders = tuple(sorted((tmp_path / "ppo" / "policies").iterdir()))
     assert [folder.name for folder in folders] == ["LCB-0", "LCB-1"]
     wanted = Evaluate(
-        policies=folders,
-        samples=12,
-        trained_under="lcb",
-        beta=(0.3,),
-        ppo=brief,
-        out=tmp_path / "tables",
+        policies=folders, samples=12, trained_under="lcb", strength=0.3, out=tmp_path / "tables"
     )
     evaluate(wanted)
     assert "win_rate" in capsys.readouterr().out
@@ -182,7 +194,7 @@ def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch
 
 
 def test_options_win_over_a_paper():
-    found = command.parsed(["compare", "--preset", "banerjee2024", "--steps", "7", "--policy", "x"])
+    found = command.parsed(["compare", "--preset=banerjee2024", "--steps", "7", "--policy", "x"])
     assert (found.steps, found.policy, found.ppo.batch, found.sampling.tokens) == (7, "x", 128, 10)
     with pytest.raises(InputError, match="did you mean 'zhang2024'"):
         command.parsed(["compare", "--preset", "zhang"])
