@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from llm_bridge.actor import evaluating, log_probabilities
-from llm_bridge.pairs import decode
+from llm_bridge.data.pairs import decode
+from llm_bridge.lm.actor import evaluating, log_probabilities
+from llm_bridge.lm.sampling import draw
 from llm_bridge.ppo import Trainer
-from llm_bridge.sampling import draw
 from llm_bridge.tilt import Regression, Responses, regress
 from theory import checks
 from theory.arrays import expected, to_numpy

@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.actor import Actor, evaluating, log_probabilities, token_distributions
-from llm_bridge.checkpoints import quiet
-from llm_bridge.learning_rates import rate
-from llm_bridge.lora import without_adapters
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Judge, decode
+from llm_bridge.data.pairs import Judge, decode
+from llm_bridge.lm.actor import Actor, evaluating, log_probabilities, token_distributions
+from llm_bridge.lm.checkpoints import quiet
+from llm_bridge.lm.learning_rates import rate
+from llm_bridge.lm.lora import without_adapters
+from llm_bridge.lm.sampling import Sampling, draw
+from llm_bridge.lm.tokens import Batch
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.rollout import Rollout, describe
-from llm_bridge.sampling import Sampling, draw
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import Shaper
-from llm_bridge.tokens import Batch
 from theory.errors import InputError
 from theory.files import output_folder
 from theory.objective import Objective

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.actor import Reading
-from llm_bridge.pairs import Judge
-from llm_bridge.tokens import Batch
+from llm_bridge.data.pairs import Judge
+from llm_bridge.lm.actor import Reading
+from llm_bridge.lm.tokens import Batch
 from theory.kl_estimators import k3
 from theory.scores import Scores
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from llm_bridge.actor import PRECISIONS
-from llm_bridge.learning_rates import SCHEDULES
-from llm_bridge.lora import Lora
+from llm_bridge.lm.actor import PRECISIONS
+from llm_bridge.lm.learning_rates import SCHEDULES
+from llm_bridge.lm.lora import Lora
 from llm_bridge.member_weights import MemberDual
 from theory import checks
 from theory.errors import InputError

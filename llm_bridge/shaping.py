@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from llm_bridge.member_weights import MemberDual, MemberWeights
-from llm_bridge.normalise import Normaliser
+from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.binding import Binding
 from theory.mixes import PolicyWorstMix

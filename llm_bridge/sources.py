@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_bridge.architectures import Architecture, architecture
-from llm_bridge.checkpoints import load_judge, load_policy, load_trunk, quiet
-from llm_bridge.kindness import Kindness
-from llm_bridge.language import TOPICS, Corpus, Gold, prompt
-from llm_bridge.pairs import Judge, Pairs
-from llm_bridge.sft import FineTuning, fine_tune
-from llm_bridge.text_data import read_pairs, read_prompts
-from llm_bridge.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
+from llm_bridge.data.pairs import Judge, Pairs
+from llm_bridge.data.reading import read_pairs, read_prompts
+from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
+from llm_bridge.embedded.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
+from llm_bridge.judging.kindness import Kindness
+from llm_bridge.lm.checkpoints import load_judge, load_policy, load_trunk, quiet
+from llm_bridge.lm.sft import FineTuning, fine_tune
+from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text
@@ -69,10 +69,10 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class Embedded(Source):
-    """The language of `llm_bridge.language`, its model made here in seconds and cached.
+    """The language of `llm_bridge.embedded.language`, its model made here in seconds and cached.
 
-    size: of the model, see `llm_bridge.tiny.SIZES`; corpus: what it learns from, and how (sft);
-    truth: what is wanted.
+    size: of the model, see `llm_bridge.embedded.tiny.SIZES`; corpus: what it learns from, and how
+    (sft); truth: what is wanted.
     """
 
     size: str = "tiny"

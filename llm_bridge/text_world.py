@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from llm_bridge.actor import Actor
-from llm_bridge.checkpoints import context_length
-from llm_bridge.ensembles import Ensemble, EnsembleSettings
-from llm_bridge.fusion import Fusion
+from llm_bridge.data.pairs import Judge, Labelling, Pairs, respond, sample_pairs
 from llm_bridge.interruption import Terminated, load_state, save_state, termination
-from llm_bridge.normalise import CENTRINGS, Normaliser
-from llm_bridge.pairs import Judge, Labelling, Pairs, respond, sample_pairs
+from llm_bridge.lm.actor import Actor
+from llm_bridge.lm.checkpoints import context_length
+from llm_bridge.lm.sampling import Sampling
 from llm_bridge.ppo import Trainer
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.sampling import Sampling
+from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
+from llm_bridge.rewards.fusion import Fusion
+from llm_bridge.rewards.models import RewardTraining
+from llm_bridge.rewards.normalise import CENTRINGS, Normaliser
 from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
 from llm_bridge.sources import DONE, Embedded, Source, cached

@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from llm_bridge.checkpoints import load_policy
 from llm_bridge.commands.options import World, presets
-from llm_bridge.endpoint import Endpoint
-from llm_bridge.evaluate import against, measure, side_by_side, summarise
-from llm_bridge.judges import EndpointJudge, PairwiseJudge, mean_reward, score_judge
-from llm_bridge.markdown import save_tables
+from llm_bridge.judging.endpoint import Endpoint
+from llm_bridge.judging.evaluate import against, measure, side_by_side, summarise
+from llm_bridge.judging.judges import EndpointJudge, PairwiseJudge, mean_reward, score_judge
+from llm_bridge.judging.markdown import save_tables
+from llm_bridge.lm.checkpoints import load_policy
 from llm_bridge.optimality import measure as measure_optimality
 from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld

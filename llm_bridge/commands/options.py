@@ -6,11 +6,11 @@ from pathlib import Path
 import torch
 from joblib import Parallel, delayed
 
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Labelling
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.sampling import Sampling
+from llm_bridge.data.pairs import Labelling
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sampling import Sampling
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
 from llm_bridge.sources import Checkpoint, Embedded, Source
 from llm_bridge.text_world import TextWorld, default_cache

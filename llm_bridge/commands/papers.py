@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Labelling
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.sampling import Sampling
+from llm_bridge.data.pairs import Labelling
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sampling import Sampling
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
 
 HH_RLHF = "Anthropic/hh-rlhf"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 from llm_bridge.commands.options import Training, World
 from llm_bridge.commands.papers import PAPERS
-from llm_bridge.costs import Lengths, Model
-from llm_bridge.plan import ppo_stage, response_stage, reward_stages
-from llm_bridge.stages import Stage, table
+from llm_bridge.plans.costs import Lengths, Model
+from llm_bridge.plans.plan import ppo_stage, response_stage, reward_stages
+from llm_bridge.plans.stages import Stage, table
 from theory.errors import InputError
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from llm_bridge.commands.options import World
-from llm_bridge.markdown import save_tables
-from llm_bridge.reward_evaluation import evaluate, margins
-from llm_bridge.rewardbench import rewardbench
-from llm_bridge.text_data import load_rows
+from llm_bridge.data.reading import load_rows
+from llm_bridge.judging.markdown import save_tables
+from llm_bridge.rewards.evaluation import evaluate, margins
+from llm_bridge.rewards.rewardbench import rewardbench
 from llm_bridge.text_world import TextWorld
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from llm_bridge.language import Corpus, Gold
-from llm_bridge.pairs import Labelling, Pairs, sample_pairs
-from llm_bridge.tiny import build_model, build_tokenizer
+from llm_bridge.data.pairs import Labelling, Pairs, sample_pairs
+from llm_bridge.embedded.language import Corpus, Gold
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
 
 TOKENIZER = build_tokenizer()
 

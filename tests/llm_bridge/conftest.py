@@ -3,12 +3,12 @@
 import pytest
 import torch
 
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.pairs import Labelling
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.sampling import Sampling
+from llm_bridge.data.pairs import Labelling
+from llm_bridge.lm.sampling import Sampling
+from llm_bridge.lm.sft import FineTuning
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
-from llm_bridge.sft import FineTuning
 from llm_bridge.sources import Embedded
 from llm_bridge.text_world import TextWorld
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_bridge.actor import Actor, log_probabilities
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import respond
+from llm_bridge.data.pairs import respond
+from llm_bridge.lm.actor import Actor, log_probabilities
+from llm_bridge.lm.sampling import Sampling
+from llm_bridge.lm.tokens import encode
 from llm_bridge.ppo import Trainer
-from llm_bridge.sampling import Sampling
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.settings import Settings
-from llm_bridge.tokens import encode
 from tests.tolerance import FLOAT32
 from theory.presets import variance_aware
 from theory.scores import Scores

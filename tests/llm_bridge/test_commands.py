@@ -16,9 +16,9 @@ from llm_bridge.commands.papers import PAPERS
 from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
-from llm_bridge.ensembles import Ensemble
+from llm_bridge.lm.sft import FineTuning
+from llm_bridge.rewards.ensembles import Ensemble
 from llm_bridge.settings import Settings
-from llm_bridge.sft import FineTuning
 from tests.tolerance import ROUNDING, mc
 from theory.best_of_n import best_of_n_law, kl_upper_bound
 from theory.errors import InputError

@@ -13,14 +13,14 @@ import pytest
 import torch
 from scipy.optimize import root
 
-from llm_bridge.actor import Actor
-from llm_bridge.normalise import Normaliser
+from llm_bridge.embedded.tiny import build_tokenizer
+from llm_bridge.lm.actor import Actor
+from llm_bridge.lm.sampling import Sampling
 from llm_bridge.optimality import measure
 from llm_bridge.ppo import Trainer
-from llm_bridge.sampling import Sampling
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import Shaper
-from llm_bridge.tiny import build_tokenizer
 from tests.tolerance import FLOAT32, ROUNDING, VALUE
 from theory.optimum import solve
 from theory.policy_gradient import clipped_surrogate, gae

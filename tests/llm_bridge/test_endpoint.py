@@ -5,7 +5,7 @@ from email.utils import formatdate
 
 import pytest
 
-from llm_bridge.endpoint import LONGEST_PAUSE, Answers, Endpoint
+from llm_bridge.judging.endpoint import LONGEST_PAUSE, Answers, Endpoint
 from tests.llm_bridge.chat_server import Answer, prompt_of, serving
 from theory.errors import InputError
 
@@ -134,7 +134,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("llm_bridge.endpoint.time", clock)
+    monkeypatch.setattr("llm_bridge.judging.endpoint.time", clock)
     return clock
 
 

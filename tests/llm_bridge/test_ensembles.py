@@ -9,15 +9,15 @@ import torch
 from transformers import GPT2Config, GPT2Model, GPT2Tokenizer
 from transformers.pytorch_utils import Conv1D
 
-from llm_bridge.brme import Brme, GaussianRewardModel, train_gaussian
-from llm_bridge.ensembles import Ensemble, EnsembleSettings
-from llm_bridge.fusion import Fusion
-from llm_bridge.lora import Lora
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_evaluation import margins
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.tiny import CONTEXT
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.embedded.tiny import CONTEXT
+from llm_bridge.lm.lora import Lora
+from llm_bridge.rewards.brme import Brme, GaussianRewardModel, train_gaussian
+from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
+from llm_bridge.rewards.evaluation import margins
+from llm_bridge.rewards.fusion import Fusion
+from llm_bridge.rewards.models import RewardTraining
+from llm_bridge.rewards.normalise import Normaliser
 from tests.llm_bridge.comparisons import TOKENIZER, comparisons, random_model
 from tests.tolerance import FLOAT32
 from theory.errors import InputError

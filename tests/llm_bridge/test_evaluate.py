@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_bridge.endpoint import Endpoint
-from llm_bridge.evaluate import against, distinct, measure, side_by_side, summarise
-from llm_bridge.judges import EndpointJudge, mean_reward, score_judge
-from llm_bridge.language import Gold
-from llm_bridge.markdown import markdown, save_tables
-from llm_bridge.pairs import respond
-from llm_bridge.sampling import Sampling
-from llm_bridge.tiny import CONTEXT
+from llm_bridge.data.pairs import respond
+from llm_bridge.embedded.language import Gold
+from llm_bridge.embedded.tiny import CONTEXT
+from llm_bridge.judging.endpoint import Endpoint
+from llm_bridge.judging.evaluate import against, distinct, measure, side_by_side, summarise
+from llm_bridge.judging.judges import EndpointJudge, mean_reward, score_judge
+from llm_bridge.judging.markdown import markdown, save_tables
+from llm_bridge.lm.sampling import Sampling
 from tests.llm_bridge.chat_server import Answer, prompt_of, serving
 from tests.tolerance import ALPHA, EXACT
 from theory.errors import InputError

@@ -5,8 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bridge.language import BAD, GOOD, NOUNS, TOPIC_OF, TOPICS, WORDS, Corpus, Gold, prompt
-from llm_bridge.tiny import build_model, build_tokenizer
+from llm_bridge.embedded.language import (
+    BAD,
+    GOOD,
+    NOUNS,
+    TOPIC_OF,
+    TOPICS,
+    WORDS,
+    Corpus,
+    Gold,
+    prompt,
+)
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from tests.tolerance import EXACT
 
 GARDEN = prompt("garden")

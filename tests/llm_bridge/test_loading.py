@@ -17,15 +17,15 @@ from transformers import (
     GPT2TokenizerFast,
 )
 
-from llm_bridge.actor import Actor, log_probabilities
-from llm_bridge.checkpoints import context_length, load_judge, load_policy, load_trunk
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_models import RewardModel, RewardTraining
-from llm_bridge.sampling import Sampling, sample
-from llm_bridge.tiny import build_tokenizer
-from llm_bridge.tokens import encode, encode_prompts
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.embedded.tiny import build_tokenizer
+from llm_bridge.lm.actor import Actor, log_probabilities
+from llm_bridge.lm.checkpoints import context_length, load_judge, load_policy, load_trunk
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sampling import Sampling, sample
+from llm_bridge.lm.tokens import encode, encode_prompts
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardModel, RewardTraining
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_bridge.fusion import Fusion
-from llm_bridge.normalise import Normaliser
+from llm_bridge.rewards.fusion import Fusion
+from llm_bridge.rewards.normalise import Normaliser
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 from theory.scores import Scores

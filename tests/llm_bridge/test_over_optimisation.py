@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import respond
-from llm_bridge.reward_models import RewardTraining
+from llm_bridge.data.pairs import respond
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
 from theory.presets import vanilla

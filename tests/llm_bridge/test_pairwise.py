@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm_bridge.endpoint import Endpoint
-from llm_bridge.judges import EndpointJudge, Verdicts, read_verdict, score_judge
-from llm_bridge.pairwise import bootstrap_interval, head_to_head
+from llm_bridge.judging.endpoint import Endpoint
+from llm_bridge.judging.judges import EndpointJudge, Verdicts, read_verdict, score_judge
+from llm_bridge.judging.pairwise import bootstrap_interval, head_to_head
 from tests.llm_bridge.chat_server import Answer, prompt_of, serving
 from tests.tolerance import ALPHA, EXACT
 from theory.errors import InputError

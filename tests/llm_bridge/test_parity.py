@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from bandits.moving_objective import MovingObjective
-from llm_bridge.normalise import Normaliser
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.shaping import Shaper
 from tests.laws import BETA, POLICY_LEVEL, PROMPTS, RESPONSES, TRAINABLE, Draw, penalised
 from tests.tolerance import FLOAT32, ROUNDING

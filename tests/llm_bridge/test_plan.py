@@ -8,14 +8,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, GemmaConfig, GPT2Config, LlamaConfig
 
-from llm_bridge.actor import response_states
-from llm_bridge.architectures import PUBLISHED, Architecture, architecture
-from llm_bridge.costs import Lengths, Model
-from llm_bridge.ensemble_kinds import KINDS, Workshop
-from llm_bridge.ensembles import Ensemble, EnsembleSettings
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Pairs
-from llm_bridge.plan import (
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
+from llm_bridge.lm.actor import response_states
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sft import FineTuning
+from llm_bridge.lm.tokens import Batch
+from llm_bridge.plans.architectures import PUBLISHED, Architecture, architecture
+from llm_bridge.plans.costs import Lengths, Model
+from llm_bridge.plans.plan import (
     fine_tuning_stage,
     ppo_stage,
     response_stage,
@@ -23,12 +24,11 @@ from llm_bridge.plan import (
     reward_stages,
     scoring_stage,
 )
-from llm_bridge.reward_models import RewardTraining
+from llm_bridge.plans.stages import GIB, table
+from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
+from llm_bridge.rewards.kinds import KINDS, Workshop
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
-from llm_bridge.sft import FineTuning
-from llm_bridge.stages import GIB, table
-from llm_bridge.tiny import build_model, build_tokenizer
-from llm_bridge.tokens import Batch
 from theory.errors import InputError
 
 SHARED = {"vocab_size": 300, "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from llm_bridge.interruption import load_state, save_state
-from llm_bridge.lora import Lora
-from llm_bridge.sampling import Sampling
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sampling import Sampling
 from llm_bridge.settings import Settings
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError

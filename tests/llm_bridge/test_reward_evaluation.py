@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special, stats
 
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_evaluation import auc, calibration_error, coverage, evaluate, margins
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.rewards.evaluation import auc, calibration_error, coverage, evaluate, margins
 from tests.tolerance import ALPHA, EXACT, ROUNDING
 from theory.errors import InputError
 from theory.intervals import clopper_pearson

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from llm_bridge.pairs import Labelling, respond, sample_pairs
-from llm_bridge.reward_evaluation import margins
-from llm_bridge.reward_models import RewardModel, RewardTraining, train
-from llm_bridge.tiny import CONTEXT
+from llm_bridge.data.pairs import Labelling, respond, sample_pairs
+from llm_bridge.embedded.tiny import CONTEXT
+from llm_bridge.rewards.evaluation import margins
+from llm_bridge.rewards.models import RewardModel, RewardTraining, train
 from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
 from theory.intervals import clopper_pearson

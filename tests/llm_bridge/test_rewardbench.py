@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from llm_bridge.rewardbench import COLUMNS, PLACES, SECTIONS, rewardbench, summarise, total
+from llm_bridge.rewards.rewardbench import COLUMNS, PLACES, SECTIONS, rewardbench, summarise, total
 from tests.tolerance import EXACT
 from theory.errors import InputError
 from theory.scores import Scores

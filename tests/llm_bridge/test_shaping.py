@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from llm_bridge.normalise import Normaliser
+from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.shaping import Shaper, response_level
 from tests.tolerance import FLOAT32
 from theory.errors import InputError

@@ -10,15 +10,15 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from llm_bridge.commands.training import Compare, compare
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.kindness import Kindness
-from llm_bridge.pairs import Labelling
-from llm_bridge.reward_models import RewardTraining
-from llm_bridge.sampling import Sampling
+from llm_bridge.data.pairs import Labelling
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
+from llm_bridge.judging.kindness import Kindness
+from llm_bridge.lm.sampling import Sampling
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
 from llm_bridge.sources import Checkpoint
 from llm_bridge.text_world import TextWorld
-from llm_bridge.tiny import build_model, build_tokenizer
 from theory.errors import InputError
 from theory.presets import ensemble_mean
 from theory.records import Records

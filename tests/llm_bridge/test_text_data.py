@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GPT2TokenizerFast
 
-from llm_bridge.text_data import read_pairs, read_prompts, read_texts
-from llm_bridge.text_formats import ASSISTANT, HUMAN, Reader
-from llm_bridge.tiny import build_tokenizer
+from llm_bridge.data.formats import ASSISTANT, HUMAN, Reader
+from llm_bridge.data.reading import read_pairs, read_prompts, read_texts
+from llm_bridge.embedded.tiny import build_tokenizer
 from theory.errors import InputError
 
 SHARED = Path(__file__).parents[3] / "shared"

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from llm_bridge.actor import Actor, log_probabilities
-from llm_bridge.pairs import decode
-from llm_bridge.sampling import Sampling, sample
-from llm_bridge.tiny import build_model, build_tokenizer
-from llm_bridge.tokens import Batch, encode, encode_prompts, positions
+from llm_bridge.data.pairs import decode
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
+from llm_bridge.lm.actor import Actor, log_probabilities
+from llm_bridge.lm.sampling import Sampling, sample
+from llm_bridge.lm.tokens import Batch, encode, encode_prompts, positions
 from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
 from theory.intervals import clopper_pearson

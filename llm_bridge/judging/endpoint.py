@@ -17,7 +17,7 @@ from urllib.request import Request
 
 from tqdm import tqdm
 
-from llm_bridge.chat_reply import NO_CONNECTION, Failure, fetch, opener
+from llm_bridge.judging.chat_reply import NO_CONNECTION, Failure, fetch, opener
 from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_models import RewardModel, RewardTraining, fit, reader
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.rewards.models import RewardModel, RewardTraining, fit, reader
 from theory import checks
 from theory.scores import Scores
 

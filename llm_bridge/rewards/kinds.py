@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from llm_bridge.brme import Brme, GaussianRewardModel, train_gaussian
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_models import RewardModel, RewardTraining, train
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.lora import Lora
+from llm_bridge.rewards.brme import Brme, GaussianRewardModel, train_gaussian
+from llm_bridge.rewards.models import RewardModel, RewardTraining, train
 from llm_bridge.seeds import hash_seed
 from theory import checks
 from theory.errors import InputError

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-from llm_bridge.architectures import Architecture
-from llm_bridge.lora import Lora
+from llm_bridge.lm.lora import Lora
+from llm_bridge.plans.architectures import Architecture
 from theory import checks
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 
-from llm_bridge.tokens import Batch, encode_prompts, positions
+from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from llm_bridge.fusion import Scorer
+from llm_bridge.rewards.fusion import Scorer
 from theory.arrays import to_numpy
 from theory.errors import InputError
 from theory.intervals import clopper_pearson

@@ -3,16 +3,16 @@
 Lengths are means; padding is left out. A model is counted once for each copy that is loaded.
 """
 
-from llm_bridge.architectures import Architecture
-from llm_bridge.costs import BYTES, Lengths, Memory, Model
-from llm_bridge.ensembles import EnsembleSettings
-from llm_bridge.reward_models import SCORE_BATCH, RewardTraining
+from llm_bridge.lm.sft import FineTuning
+from llm_bridge.plans.architectures import Architecture
+from llm_bridge.plans.costs import BYTES, Lengths, Memory, Model
+from llm_bridge.plans.stages import Stage
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import SCORE_BATCH, RewardTraining
 from llm_bridge.settings import Settings
-from llm_bridge.sft import FineTuning
-from llm_bridge.stages import Stage
 
 RESPOND_BATCH = 256
-"""Responses that `llm_bridge.pairs.respond` draws at once."""
+"""Responses that `llm_bridge.data.pairs.respond` draws at once."""
 
 
 def fine_tuning_stage(model: Model, settings: FineTuning, lengths: Lengths) -> Stage:

@@ -14,7 +14,7 @@ from theory.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class PublishedReward:
-    """Scalar rewards of a sequence classifier with one label; a `Judge` of `llm_bridge.pairs`.
+    """Scalar rewards of a sequence classifier with one label; a `Judge` of `llm_bridge.data.pairs`.
 
     A text is the tokenizer's chat template of a user's prompt and the assistant's response where it
     has one, else prompt and response as they stand. Prompts must not be in a template already.

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
-from llm_bridge.language import WORDS
+from llm_bridge.embedded.language import WORDS
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 SIZES = {"tiny": (2, 64, 4), "small": (3, 96, 4), "medium": (4, 128, 8)}

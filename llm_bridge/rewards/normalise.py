@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.fusion import Scorer
+from llm_bridge.rewards.fusion import Scorer
 from theory import checks
 from theory.errors import InputError
 from theory.scores import Scores

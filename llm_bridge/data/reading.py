@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from llm_bridge.pairs import Pairs
-from llm_bridge.text_formats import RESPONSES, Example, Reader, UnusableRow, recognise
+from llm_bridge.data.formats import RESPONSES, Example, Reader, UnusableRow, recognise
+from llm_bridge.data.pairs import Pairs
 from theory import checks
 from theory.errors import InputError
 from theory.tables import SUFFIXES, read_table
@@ -34,7 +34,7 @@ def read_prompts(
 ) -> list[str]:
     """Prompts of a file (CSV, JSON, JSON lines, Parquet) or data set, one a row.
 
-    format:    one of `llm_bridge.text_formats`, recognised by the columns unless given.
+    format:    one of `llm_bridge.data.formats`, recognised by the columns unless given.
     tokenizer: renders messages, counts tokens, and cuts texts that are no prompts into some of
                `tokens` length, drawn by rng [banerjee2024].
     count:     how many distinct prompts are drawn by rng, or None for all rows in their order.

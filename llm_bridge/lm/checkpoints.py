@@ -18,9 +18,9 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from llm_bridge.published_reward import PublishedReward
-from llm_bridge.snapshots import ADAPTER, snapshot
-from llm_bridge.tokens import check_tokenizer
+from llm_bridge.judging.published_reward import PublishedReward
+from llm_bridge.lm.snapshots import ADAPTER, snapshot
+from llm_bridge.lm.tokens import check_tokenizer
 from theory import checks
 from theory.errors import InputError
 
@@ -49,7 +49,7 @@ def load_trunk(path: str | Path, *, dtype: str = "float32", device: str = "cpu")
     """A transformer without its head, to put reward heads on, and its tokenizer.
 
     As `load_policy`, but for any model, a published reward model among them. Its `base_model` is
-    itself, so that `llm_bridge.ensembles` takes it in place of a language model.
+    itself, so that `llm_bridge.rewards.ensembles` takes it in place of a language model.
     """
     folder = snapshot(path)
     kind = AutoModelForCausalLM if (folder / ADAPTER).is_file() else AutoModel

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.learning_rates import SCHEDULES, rate
-from llm_bridge.pairs import Pairs
-from llm_bridge.tokens import Batch, encode
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.learning_rates import SCHEDULES, rate
+from llm_bridge.lm.tokens import Batch, encode
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import preference_loss

@@ -16,9 +16,9 @@ from transformers import (
     LlamaConfig,
 )
 
-from llm_bridge.checkpoints import DTYPES, quiet
-from llm_bridge.lora import Lora
-from llm_bridge.snapshots import snapshot
+from llm_bridge.lm.checkpoints import DTYPES, quiet
+from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.snapshots import snapshot
 from theory import checks
 from theory.errors import InputError
 

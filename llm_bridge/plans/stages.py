@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llm_bridge.costs import Memory
+from llm_bridge.plans.costs import Memory
 from theory import checks
 from theory.errors import InputError
 

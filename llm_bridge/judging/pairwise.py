@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from llm_bridge.judges import Verdicts
+from llm_bridge.judging.judges import Verdicts
 from theory.errors import InputError
 from theory.intervals import Interval, clopper_pearson, paired_difference
 from theory.nested import nested_bootstrap

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
-from llm_bridge.tokens import Batch
+from llm_bridge.lm.tokens import Batch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 """Of the matrix products; weights, log-probabilities and values are always float32."""

@@ -13,12 +13,12 @@ from jaxtyping import Float
 from safetensors.torch import load_model, save_model
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
-from llm_bridge.brme import Brme
-from llm_bridge.ensemble_kinds import Models, Recipe, Workshop
-from llm_bridge.fusion import side_by_side
-from llm_bridge.lora import Lora
-from llm_bridge.pairs import Pairs
-from llm_bridge.reward_models import RewardTraining
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.lora import Lora
+from llm_bridge.rewards.brme import Brme
+from llm_bridge.rewards.fusion import side_by_side
+from llm_bridge.rewards.kinds import Models, Recipe, Workshop
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.seeds import hash_seed as hash_seed
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text

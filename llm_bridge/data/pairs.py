@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_bridge.sampling import Sampling, draw
+from llm_bridge.lm.sampling import Sampling, draw
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import sample_preferences

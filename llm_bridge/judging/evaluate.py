@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_bridge.judges import PairwiseJudge
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Judge
-from llm_bridge.pairwise import DRAWS, bootstrap_interval, head_to_head
+from llm_bridge.data.pairs import Judge
+from llm_bridge.judging.judges import PairwiseJudge
+from llm_bridge.judging.pairwise import DRAWS, bootstrap_interval, head_to_head
+from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError

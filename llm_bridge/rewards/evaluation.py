@@ -8,8 +8,8 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy import special, stats
 
-from llm_bridge.fusion import Scorer
-from llm_bridge.pairs import Pairs
+from llm_bridge.data.pairs import Pairs
+from llm_bridge.rewards.fusion import Scorer
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError

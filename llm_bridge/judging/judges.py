@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from llm_bridge.endpoint import Endpoint
-from llm_bridge.normalise import Normaliser
-from llm_bridge.pairs import Judge
+from llm_bridge.data.pairs import Judge
+from llm_bridge.judging.endpoint import Endpoint
+from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError

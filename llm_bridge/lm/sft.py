@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from llm_bridge.actor import response_states
-from llm_bridge.learning_rates import SCHEDULES, rate
-from llm_bridge.tokens import Batch, encode
+from llm_bridge.lm.actor import response_states
+from llm_bridge.lm.learning_rates import SCHEDULES, rate
+from llm_bridge.lm.tokens import Batch, encode
 from theory import checks
 
 POOL = 8

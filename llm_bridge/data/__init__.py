@@ -1,0 +1,1 @@
+"""Prompts, texts and comparisons, from files or labelled by a judge."""

@@ -1,0 +1,1 @@
+"""The language that is made here, and the model that learns it."""

@@ -1,0 +1,1 @@
+"""Judges of texts, and comparisons of policies by them."""

@@ -1,0 +1,1 @@
+"""Reward models: training, ensembles, normalisation, evaluation."""
