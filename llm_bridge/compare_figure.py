@@ -15,7 +15,7 @@ COLOURS = (
 
 
 def draw(rows: pd.DataFrame, out: Path) -> Path:
-    """Means over seeds with their range, into `compare.png`."""
+    """Means over seeds with their range, into `compare.png`; without true reward where none is."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -24,10 +24,11 @@ def draw(rows: pd.DataFrame, out: Path) -> Path:
 
     with matplotlib_style.context(style.PATH):
         canvas = Figure(figsize=(style.TEXT, 2.6))
-        axes = canvas.subplots(1, len(PANELS))
+        panels = {name: label for name, label in PANELS.items() if name in rows}
+        axes = canvas.subplots(1, len(panels))
         for index, (name, part) in enumerate(rows.groupby("objective", sort=False)):
             colour = COLOURS[index % len(COLOURS)]
-            for ax, (metric, label) in zip(axes, PANELS.items(), strict=True):
+            for ax, (metric, label) in zip(axes, panels.items(), strict=True):
                 by_step = part.groupby("step")[metric]
                 mean = by_step.mean()
                 ax.plot(mean.index, mean, color=colour, label=str(name))

@@ -5,6 +5,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,13 @@ def test_rooms_are_small(path):
             documented = ast.get_docstring(node) or ""
             lines = (node.end_lineno or 0) - node.lineno + 1 - len(documented.splitlines())
             assert lines <= FUNCTION_LINES, node.name
+
+
+def test_every_package_is_installed():
+    found = {
+        ".".join(path.parent.relative_to(ROOT).parts)
+        for package in PACKAGES
+        for path in (ROOT / package).rglob("__init__.py")
+    }
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert set(project["tool"]["setuptools"]["packages"]) == found
