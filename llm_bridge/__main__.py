@@ -12,13 +12,13 @@ import tyro
 from llm_bridge.commands.choosing import BestOfN, choose
 from llm_bridge.commands.evaluating import Evaluate, evaluate
 from llm_bridge.commands.fine_tuning import Sft, sft
-from llm_bridge.commands.papers import PAPERS
+from llm_bridge.commands.papers import CHECKPOINT, PAPERS
 from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
-from llm_bridge.interruption import Terminated
 from theory import checks
 from theory.errors import InputError
+from theory.stopping import Terminated
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "sft": (Sft, sft),
@@ -34,11 +34,13 @@ PRESET = "--preset"
 def parsed(arguments: Sequence[str]) -> Any:
     """Options of the command that is asked for; a paper's are defaults that others override.
 
+    Without one, pretrained models have smaller learning rates than those trained from nothing.
+
     Raises `InputError` for an unknown paper.
     """
-    split = [part for a in arguments for part in (a.split("=", 1) if PRESET in a else [a])]
+    split = [part for argument in arguments for part in argument.split("=", 1)]
     after = dict(pairwise(split))
-    paper: dict[str, Any] = {}
+    paper: dict[str, Any] = CHECKPOINT if "--policy" in split else {}
     if (name := after.get(PRESET)) is not None:
         checks.one_of("preset", name, PAPERS)
         paper = {"preset": name, **PAPERS[name].options}
@@ -65,7 +67,7 @@ def main() -> int:
         else:
             act(options)
     except (InputError, RuntimeError, Terminated) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(error if isinstance(error, Terminated) else f"error: {error}", file=sys.stderr)
         return {InputError: 2, Terminated: 143}.get(type(error), 1)
     return 0
 

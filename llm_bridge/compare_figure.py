@@ -36,5 +36,6 @@ def draw(rows: pd.DataFrame, out: Path) -> Path:
                 ax.fill_between(mean.index, low, high, color=colour, alpha=0.1, lw=0)
                 ax.set(title=label, xlabel="PPO iteration")
         handles = axes[0].get_legend_handles_labels()
-        canvas.legend(*handles, loc="outside lower center", ncols=4)
+        told = f"mean and range over {rows.seed.nunique()} preference data sets"
+        canvas.legend(*handles, loc="outside lower center", ncols=4, title=told)
         return write(out / "compare.png", partial(canvas.savefig, format="png"))

@@ -11,17 +11,7 @@ import torch
 
 from theory.errors import InputError
 from theory.files import output_folder, write
-
-
-class Terminated(SystemExit):
-    """Asked to stop, and everything saved; exit status 143, as the shell gives for SIGTERM."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(143)
-        self.path = path
-
-    def __str__(self) -> str:
-        return f"stopped on request; go on with --resume (state in {self.path})"
+from theory.stopping import Terminated
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -45,17 +35,25 @@ def load_state(path: Path, device: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def termination() -> Iterator[Callable[[], bool]]:
-    """Hold SIGTERM back for the time being, and tell whether it came.
+def termination(state: Path) -> Iterator[Callable[[], bool]]:
+    """Hold SIGTERM back for the time being, and tell whether it came; `Terminated` at the end then.
 
-    Signals reach the main thread alone; elsewhere the answer is always no.
+    state: the file that says where to go on. Signals reach the main thread alone; elsewhere the
+    answer is always no.
     """
-    asked = threading.Event()
+    asked = False
     if threading.current_thread() is not threading.main_thread():
-        yield asked.is_set
+        yield lambda: asked
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+
+    def note(*_: Any) -> None:
+        nonlocal asked
+        asked = True
+
+    before = signal.signal(signal.SIGTERM, note)
     try:
-        yield asked.is_set
+        yield lambda: asked
     finally:
         signal.signal(signal.SIGTERM, before)
+    if asked:
+        raise Terminated(state)

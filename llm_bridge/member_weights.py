@@ -44,9 +44,13 @@ class MemberWeights:
 
     def __init__(self, utility: PolicyWorstMix, start: Any, settings: MemberDual) -> None:
         self._utility, self._settings = utility, settings
-        weights = torch.as_tensor(start, dtype=torch.float64).reshape(-1)
-        self._log_weights = weights.clamp(min=SMALLEST).log().log_softmax(0)
+        self.set(start)
         self._means: Float[torch.Tensor, "m"] | None = None
+
+    def set(self, weights: Any) -> None:
+        """Go on from these weights."""
+        known = torch.as_tensor(weights, dtype=torch.float64).reshape(-1)
+        self._log_weights = known.clamp(min=SMALLEST).log().log_softmax(0)
 
     @property
     def weights(self) -> Float[torch.Tensor, "m"]:
@@ -75,4 +79,6 @@ class MemberWeights:
 
     def load(self, state: dict[str, Any]) -> None:
         """Put a state back."""
-        self._log_weights, self._means = state["log_weights"], state["means"]
+        means = state["means"]
+        self._log_weights = state["log_weights"].cpu()
+        self._means = None if means is None else means.cpu()

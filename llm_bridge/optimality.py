@@ -179,6 +179,6 @@ def _read(
         now = log_probabilities(actor.model, batch, temperature=temperature)
         with trainer.reference_model() as reference:
             before = log_probabilities(reference, batch, temperature=temperature)
-    scores = trainer.normaliser(prompts, decode(trainer.tokenizer, batch.responses))
+    scores = trainer.normaliser(prompts, decode(trainer.tokenizer, batch))
     utility, _, price = trainer.shaper.parts(scores, trainer.normaliser.places(prompts))
     return utility, price, (now - before).sum(1).cpu()

@@ -21,7 +21,7 @@ from llm_bridge.lm.tokens import Batch
 from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.rollout import Rollout, describe
 from llm_bridge.settings import Settings
-from llm_bridge.shaping import Shaper
+from llm_bridge.shaping import Shaper, response_level
 from theory.errors import InputError
 from theory.files import output_folder
 from theory.objective import Objective
@@ -33,6 +33,9 @@ from theory.policy_gradient import (
     gae,
     masked_whiten,
 )
+
+EXACT = (None, 1.0)
+"""Settings of lam under which charges on the last token are exact."""
 
 
 class Trainer:
@@ -69,6 +72,11 @@ class Trainer:
                 "top_k or top_p cut what is sampled: ratios and KL are of the uncut policy",
                 stacklevel=2,
             )
+        if response_level(objective) and (settings.charge == "spread" or settings.lam not in EXACT):
+            warnings.warn(
+                "a price that depends on the response is biased unless it is charged on the last "
+                "token with lam = 1", stacklevel=2,
+            )  # fmt: skip
         self.shaper = Shaper(objective, normaliser, charge=settings.charge, dual=settings.dual)
         strength = objective.strength
         self.target = strength.kl if isinstance(strength, TargetKL) else None
@@ -152,7 +160,7 @@ class Trainer:
             with self.reference_model() as reference:
                 before = log_probabilities(reference, batch, temperature=self.sampling.temperature)
             token_kl = self._token_kl(batch) if self.settings.exact_kl else None
-        responses = decode(self.tokenizer, batch.responses)
+        responses = decode(self.tokenizer, batch)
         scores = self.normaliser(chosen, responses)
         places = self.normaliser.places(chosen)
         return Rollout(chosen, responses, batch, reading, before, token_kl, scores, places)

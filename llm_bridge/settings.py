@@ -6,6 +6,7 @@ from llm_bridge.lm.actor import PRECISIONS
 from llm_bridge.lm.learning_rates import SCHEDULES
 from llm_bridge.lm.lora import Lora
 from llm_bridge.member_weights import MemberDual
+from llm_bridge.shaping import CHARGES
 from theory import checks
 from theory.errors import InputError
 from theory.schedules import Controller
@@ -22,6 +23,7 @@ class Settings:
     """Responses of an iteration; `epochs` passes over them in `minibatches` steps each, every one
     in `accumulate` parts."""
     epochs: int = 2
+    """Passes over the responses of an iteration."""
     minibatches: int = 2
     accumulate: int = 1
     learning_rate: float = 2e-4
@@ -30,10 +32,13 @@ class Settings:
     warm_up: int = 0
     """Steps over which the learning rate rises from zero."""
     clip: float = 0.2
+    """Half-width of the trusted interval of probability ratios."""
     value_clip: float = 0.2
     """Half-width of the trusted interval of values."""
     value_coefficient: float = 0.1
+    """Weight of the loss of values."""
     gamma: float = 1.0
+    """Discount of a token."""
     lam: float | None = None
     """Of generalised advantages; None takes 1 where the penalty is charged on the last token, else
     0.95."""
@@ -67,9 +72,13 @@ class Settings:
             checks.positive(name, getattr(self, name))
         if self.clip_norm is not None:
             checks.positive("clip_norm", self.clip_norm)
-        for name in ("weight_decay", "warm_up"):
+        for name in ("weight_decay", "warm_up", "value_coefficient"):
             checks.positive(name, getattr(self, name), zero_allowed=True)
         checks.one_of("schedule", self.schedule, SCHEDULES)
+        for name, share in (("gamma", self.gamma), ("lam", self.lam)):
+            if share is not None and not 0 <= share <= 1:
+                raise InputError(name, "in [0, 1]", share)
+        checks.one_of("charge", self.charge, CHARGES)
         checks.one_of("critic", self.critic, CRITICS)
         checks.one_of("steer_by", self.steer_by, ESTIMATES)
         if self.steer_by == "kl_exact" and not self.exact_kl:

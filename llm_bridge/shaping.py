@@ -1,6 +1,5 @@
 """From an objective to one reward a token: where the penalty is charged, and on which samples."""
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,12 +10,14 @@ from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.binding import Binding
 from theory.mixes import PolicyWorstMix
-from theory.objective import Bound, Objective, sample_reward
+from theory.objective import Objective
 from theory.optimum import bind
 from theory.penalties import Constant, Penalty, TargetKL
 from theory.scores import Scores
 
 CHARGES = ("auto", "last", "spread")
+SAMPLED = ("bregman", "kl")
+"""Forms that have a sample reward."""
 
 
 def response_level(objective: Objective) -> bool:
@@ -29,6 +30,37 @@ def response_level(objective: Objective) -> bool:
         isinstance(objective.coefficient, Constant)
         or getattr(objective.coefficient, "per", None) == "prompt"
     )
+
+
+def check_form(objective: Objective) -> None:
+    """Raise unless the penalty is an expectation under the policy, which a sample can stand for."""
+    if objective.form not in SAMPLED:
+        raise checks.InputError(
+            "objective.form", "'bregman' or 'kl' for a policy that is trained on samples",
+            repr(objective.form), "train a divergence, or solve it exactly on a table",
+        )  # fmt: skip
+
+
+def check_trainable(objective: Objective, *, members: int, spread: bool) -> None:
+    """Raise unless an objective can be trained on so many members.
+
+    spread: whether they report standard deviations of their own.
+    """
+    check_form(objective)
+    zeros = torch.zeros(1, members)
+    scores = Scores(zeros, torch.ones_like(zeros) if spread else None)
+    one = torch.ones(1)
+    binding = Binding(mean_variance=one, prompt_variance=one, member_weights=zeros)
+    try:
+        objective.coefficient(scores, binding)
+        if not isinstance(objective.utility, PolicyWorstMix):
+            objective.utility(scores, binding)
+    except checks.InputError as error:
+        raise checks.InputError(
+            "objective", f"one for {members} reward models of this kind",
+            f"{objective.name or objective}: {error}",
+            "change --ensemble.members or --ensemble.kind",
+        ) from error  # fmt: skip
 
 
 class Shaper:
@@ -56,11 +88,10 @@ class Shaper:
             )
         self.objective, self._normaliser = objective, normaliser
         self.spread = charge == "spread" or (charge == "auto" and not response_level(objective))
-        binding = bind(objective, normaliser.table, normaliser.log_reference()).binding
-        self._bound = Bound(replace(objective, strength=Penalty(1.0)), binding)
+        self._table = bind(objective, normaliser.table, normaliser.log_reference()).binding
         self.weights: MemberWeights | None = None
         if isinstance(objective.utility, PolicyWorstMix):
-            self.weights = MemberWeights(objective.utility, binding.member_weights, dual)
+            self.weights = MemberWeights(objective.utility, self._table.member_weights, dual)
 
     @property
     def default_lam(self) -> float:
@@ -71,7 +102,7 @@ class Shaper:
         self, scores: Scores, places: Int[torch.Tensor, "samples"]
     ) -> Float[torch.Tensor, "samples"]:
         """What the objective maximises, sample by sample."""
-        return self.objective.utility(scores, self._flat(places).binding)
+        return self.objective.utility(scores, self._flat(places))
 
     def rewards(
         self,
@@ -100,15 +131,16 @@ class Shaper:
         `sample_reward` is u - beta * (fixed + c * ln(pi / pi0)); fixed is 0 for the Bregman form
         and c for the `kl` form. (samples,) each.
         """
-        bound = self._flat(places)
-        utility = self.objective.utility(scores, bound.binding)
-        nothing = torch.zeros_like(utility)
-        start = sample_reward(bound, nothing, scores)
-        return utility, utility - start, start - sample_reward(bound, nothing + 1, scores)
+        check_form(self.objective)
+        binding = self._flat(places)
+        utility = self.objective.utility(scores, binding)
+        price = self.objective.coefficient(scores, binding)
+        fixed = price if self.objective.form == "kl" else torch.zeros_like(price)
+        return utility, fixed, price
 
-    def _flat(self, places: Int[torch.Tensor, "samples"]) -> Bound:
+    def _flat(self, places: Int[torch.Tensor, "samples"]) -> Binding:
         """The binding of a table of prompts, for samples of some of them."""
-        table = self._bound.binding
+        table = self._table
         flat: dict[str, Any] = {}
         if table.mean_variance is not None:
             flat["mean_variance"] = table.mean_variance.reshape(1).float()
@@ -116,4 +148,4 @@ class Shaper:
             flat["prompt_variance"] = table.prompt_variance[places, 0].float()
         if self.weights is not None:
             flat["member_weights"] = self.weights.weights.float()[None]
-        return Bound(self._bound.objective, Binding(**flat))
+        return Binding(**flat)

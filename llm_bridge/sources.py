@@ -2,9 +2,11 @@
 
 import hashlib
 import importlib
+import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from theory.files import output_folder, write_text
 
 DONE = "done"
 """File that says that a folder of the cache is complete."""
+MAKERS = ("embedded", "lm", "data", "rewards", "judging")
+"""Rooms whose code decides what the cache holds."""
 TEXTS = 20_000
 """Texts that the embedded language model learns from."""
 
@@ -41,6 +45,11 @@ class Source(ABC):
     @abstractmethod
     def architectures(self) -> tuple[Architecture, list[Architecture]]:
         """Of the policy and of `rewards`, without loading them."""
+
+    @property
+    @abstractmethod
+    def labels(self) -> bool:
+        """Whether the true reward labels the comparisons."""
 
     @abstractmethod
     def asked(self) -> int:
@@ -79,6 +88,7 @@ class Embedded(Source):
     corpus: Corpus = Corpus()
     truth: Gold = Gold()
     sft: FineTuning = FineTuning()
+    device: str = "cpu"
 
     def __post_init__(self) -> None:
         checks.one_of("size", self.size, SIZES)
@@ -91,6 +101,11 @@ class Embedded(Source):
     def architectures(self) -> tuple[Architecture, list[Architecture]]:
         """Known from the size."""
         return Architecture(self.name, build_config(self.size, build_tokenizer())), []
+
+    @property
+    def labels(self) -> bool:
+        """It does."""
+        return True
 
     def asked(self) -> int:
         """One a topic."""
@@ -114,7 +129,7 @@ class Embedded(Source):
             write_text(folder / DONE, repr(described))
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
-            return model, AutoTokenizer.from_pretrained(folder)
+            return model.to(self.device), AutoTokenizer.from_pretrained(folder)
 
     def rewards(self) -> list[tuple[Any, Any]]:
         """None: the policy's."""
@@ -138,7 +153,8 @@ class Checkpoint(Source):
 
     policy_path:   a causal language model; reward_paths: others, on the trunk of each of which an
                    ensemble is trained, or none for the policy's.
-    questions:     prompts themselves, or a file or data set of them, of which `count` are drawn.
+    questions:     prompts themselves, or a file or data set of them, of which `count` are drawn, or
+                   all where there are fewer.
     prompt_tokens: lengths at which texts that are no prompts are cut into some [banerjee2024].
     limit:         tokens of a prompt, and of a comparison; drop_bad: leave out rows beyond it, and
                    other unusable ones, with a warning rather than an error.
@@ -181,6 +197,11 @@ class Checkpoint(Source):
         """From configurations."""
         return architecture(self.policy_path), [architecture(p) for p in self.reward_paths]
 
+    @property
+    def labels(self) -> bool:
+        """Unless comparisons are given."""
+        return self.comparisons is None
+
     def asked(self) -> int:
         """At most what is asked for."""
         return self.count if isinstance(self.questions, str) else len(self.questions)
@@ -197,10 +218,13 @@ class Checkpoint(Source):
         """Distinct ones."""
         if not isinstance(self.questions, str):
             return list(dict.fromkeys(self.questions))
-        return read_prompts(
-            self.questions, tokenizer=tokenizer, tokens=self.prompt_tokens, count=self.count,
-            rng=np.random.default_rng(0), limit=self.limit, drop_bad=self.drop_bad,
+        rng = np.random.default_rng(0)
+        found = read_prompts(
+            self.questions, tokenizer=tokenizer, tokens=self.prompt_tokens, rng=rng,
+            limit=self.limit, drop_bad=self.drop_bad,
         )  # fmt: skip
+        distinct = list(dict.fromkeys(found))
+        return [distinct[row] for row in rng.permutation(len(distinct))[: self.count]]
 
     def preferences(self, tokenizer: Any) -> Pairs | None:
         """Read from a file or data set."""
@@ -218,22 +242,57 @@ class Checkpoint(Source):
             return Kindness().all
         module, _, function = self.judge.partition(":")
         if function.isidentifier():
-            return _imported(module, function)
-        return load_judge(self.judge, dtype=self.dtype, device=self.device)
+            return checked(_imported(module, function))
+        return checked(load_judge(self.judge, dtype=self.dtype, device=self.device))
 
 
 def cached(cache: Path, kind: str, described: Any) -> Path:
-    """A place in the cache for what has this description."""
-    key = hashlib.sha256(repr(described).encode()).hexdigest()[:12]
-    return cache / f"{kind}-{key}"
+    """A place in the cache for what has this description, and was made by this code."""
+    return cache / f"{kind}-{_digest((_code(), described))}"
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """What changes with the code that makes models, texts and labels."""
+    here = Path(__file__).parent
+    files = [path for room in MAKERS for path in sorted((here / room).glob("*.py"))]
+    return _digest([path.read_text(encoding="utf-8") for path in files])
+
+
+def _digest(facts: Any) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
 
 
 def _mark(path: str) -> str:
-    """What changes when the contents of a local path do; nothing for names on a hub."""
-    here = Path(path)
+    """What changes when a local path or a judge's module does; nothing for names on a hub."""
+    here = Path(path).expanduser()
+    if ":" in path and not here.exists():
+        here = _module(path.partition(":")[0])
     files: Sequence[Path] = sorted(here.rglob("*")) if here.is_dir() else [here]
     facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12] if facts else ""
+    return _digest(facts) if facts else ""
+
+
+def _module(name: str) -> Path:
+    """The file of a module, where there is one."""
+    try:
+        found = importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return Path()
+    return Path(found.origin) if found is not None and found.origin else Path()
+
+
+def checked(judge: Judge) -> Judge:
+    """A judge that raises `InputError` unless it gives one finite number a response."""
+
+    def judged(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
+        rewards = np.asarray(judge(prompts, responses), dtype=float)
+        if rewards.shape != (len(responses),):
+            raise InputError("judge", f"{len(responses)} rewards", f"shape {rewards.shape}")
+        checks.finite("judge", rewards)
+        return rewards
+
+    return judged
 
 
 def _imported(module: str, function: str) -> Judge:

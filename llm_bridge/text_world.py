@@ -1,11 +1,12 @@
 """The world of texts: a language model as policy, reward models that learnt from its samples."""
 
+import json
 import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,21 +16,24 @@ import pandas as pd
 import torch
 
 from llm_bridge.data.pairs import Judge, Labelling, Pairs, respond, sample_pairs
-from llm_bridge.interruption import Terminated, load_state, save_state, termination
+from llm_bridge.interruption import load_state, save_state, termination
 from llm_bridge.lm.actor import Actor
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.ppo import Trainer
+from llm_bridge.provenance import keep
 from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.rewards.fusion import Fusion
 from llm_bridge.rewards.models import RewardTraining
-from llm_bridge.rewards.normalise import CENTRINGS, Normaliser
+from llm_bridge.rewards.normalise import CENTRINGS, SMALLEST, Normaliser
 from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
 from llm_bridge.sources import DONE, Embedded, Source, cached
 from theory import checks
-from theory.files import write_text
+from theory.errors import InputError
+from theory.files import output_folder, write_text
 from theory.objective import Objective
+from theory.penalties import short
 
 
 def default_cache() -> Path:
@@ -65,7 +69,8 @@ class TextWorld:
     policies: Path | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        checks.positive("references", self.references)
+        if self.references < SMALLEST:
+            raise InputError("references", f"at least {SMALLEST} for each prompt", self.references)
         checks.one_of("centring", self.centring, CENTRINGS)
 
     @property
@@ -111,13 +116,13 @@ class TextWorld:
         """Comparisons to learn from, or others; of given ones a tenth at least is held out."""
         given = _preferences(self)
         if given is not None:
-            rng = np.random.default_rng([seed, 3])
-            order, most = rng.permutation(len(given)).tolist(), self.labelling.pairs
-            learnt = min(most, len(order) - max(1, len(order) // 10))
-            part = order[learnt:][:most] if held_out else order[:learnt]
-            return given[part].flipped(self.labelling.noise, rng=rng)
-        rng = np.random.default_rng([seed, 4 if held_out else 3])
-        rows = rng.integers(len(self.prompts), size=self.labelling.pairs)
+            learnt, rest = given.split(0.1, rng=np.random.default_rng([seed, 3]))
+            part = rest if held_out else learnt
+            rng = np.random.default_rng([seed, 7, held_out])
+            rows = rng.permutation(len(part))[: self.labelling.pairs].tolist()
+            return part[rows].flipped(self.labelling.noise, rng=rng)
+        rng = np.random.default_rng([seed, 6 if held_out else 3])
+        rows = rng.integers(len(self.prompts), size=self.labelling.pairs).tolist()
         asked = [self.prompts[row] for row in rows]
         generator = self.generator(seed, "held out" if held_out else "pairs")
         first, second = (self.respond(asked, generator) for _ in range(2))
@@ -154,7 +159,7 @@ class TextWorld:
                 trainer.load(found["trainer"])
                 rows = found["rows"]
             yield from (pd.DataFrame([row]) for row in rows)
-            with termination() if state is not None else nullcontext(bool) as asked:
+            with nullcontext(bool) if state is None else termination(state) as asked:
                 for step, row, rolled in trainer.run(steps):
                     due = step == 1 or step % evaluate_every == 0 or step == steps
                     if due:
@@ -163,11 +168,11 @@ class TextWorld:
                     if state is not None and (due or asked()):
                         save_state(state, {"trainer": trainer.state(), "rows": rows})
                         if asked():
-                            raise Terminated(state)
+                            break
                     if due:
                         yield pd.DataFrame([rows[-1]])
             if self.policies is not None:
-                trainer.save_policy(self.policies / f"{_slug(objective)}-{seed}")
+                keep(self.policies / f"{_slug(objective)}-{seed}", trainer, seed=seed, world=self)
             if state is not None:
                 state.unlink()
 
@@ -190,13 +195,21 @@ class TextWorld:
 
 
 def make_actor(model: Any, settings: Settings, *, temperature: float, seed: int) -> Actor:
-    """A copy of a language model to be trained: all of it, or adapters on it."""
-    copy = deepcopy(model).requires_grad_(settings.lora is None)
-    if settings.lora is not None:
+    """A copy of a language model to be trained: all of it, or adapters on it.
+
+    What is trained is float32, whatever the model is: smaller numbers lose most updates.
+    """
+    copy = deepcopy(model)
+    if settings.lora is None:
+        copy.float().requires_grad_(True)
+    else:
         settings.lora.attach(copy, "default", seed=seed)
+        for parameter in copy.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.float()
     critic = None
     if settings.critic == "separate":
-        critic = deepcopy(model.base_model).requires_grad_(True)
+        critic = deepcopy(model.base_model).float().requires_grad_(True)
     return Actor(
         copy, temperature=temperature, critic=critic,
         precision=settings.precision,
@@ -204,8 +217,9 @@ def make_actor(model: Any, settings: Settings, *, temperature: float, seed: int)
 
 
 def _slug(objective: Objective) -> str:
-    """A folder's name, e.g. `variance-aware_PPO`."""
-    return re.sub(r"[^\w.-]+", "_", objective.name or str(objective))
+    """A folder's name, e.g. `variance-aware_PPO-0.05`."""
+    name = f"{objective.name or objective}-{short(objective.strength)}"
+    return re.sub(r"[^\w.-]+", "_", name)
 
 
 @lru_cache(maxsize=2)
@@ -228,12 +242,13 @@ def _gold(world: TextWorld) -> Judge | None:
     return world.source.gold()
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _ensembles(world: TextWorld, seed: int) -> tuple[Ensemble, ...]:
     bases = world.source.rewards() or [world.policy()]
     found = []
     for index, (base, tokenizer) in enumerate(bases):
-        limit, described = context_length(base), (replace(world, references=1), seed, index)
+        limit = context_length(base)
+        described = (world.source, world.labelling, world.ensemble, world.sampling, seed, index)
         folder = cached(world.cache, "rewards", described)
         if (folder / DONE).exists():
             ensemble = world.ensemble.load(folder, base, tokenizer, limit=limit)
@@ -246,11 +261,22 @@ def _ensembles(world: TextWorld, seed: int) -> tuple[Ensemble, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=1)
 def _normaliser(world: TextWorld, seed: int) -> Normaliser:
-    ensembles, size = world.ensembles(seed), world.references
-    prompts = [prompt for prompt in world.prompts for _ in range(size)]
-    texts = world.respond(prompts, world.generator(seed, "references"))
+    ensembles, size, texts = world.ensembles(seed), world.references, _references(world, seed)
     references = {p: texts[i * size : (i + 1) * size] for i, p in enumerate(world.prompts)}
     score = ensembles[0] if len(ensembles) == 1 else Fusion(ensembles)
     return Normaliser.fit(score, references, centring=world.centring)
+
+
+def _references(world: TextWorld, seed: int) -> list[str]:
+    """Responses of the reference to every prompt, drawn once."""
+    described = (world.source, world.sampling, world.references, seed)
+    path = cached(world.cache, "references", described).with_suffix(".json")
+    if path.exists():
+        return list(json.loads(path.read_text(encoding="utf-8")))
+    prompts = [prompt for prompt in world.prompts for _ in range(world.references)]
+    texts = world.respond(prompts, world.generator(seed, "references"))
+    output_folder(path.parent)
+    write_text(path, json.dumps(texts))
+    return texts

@@ -10,15 +10,17 @@ from joblib import Parallel, parallel_config
 
 from theory import checks
 from theory.errors import InputError
+from theory.stopping import Pool, stoppable
 
 BACKENDS = ("loky", "threading", "dask", "ray")
 
 
 @contextmanager
-def connected(backend: str, workers: int, address: str | None = None) -> Iterator[Parallel]:
-    """A `joblib.Parallel` that hands its outcomes over in order, once there (ray: at the end).
+def connected(backend: str, workers: int, address: str | None = None) -> Iterator[Pool]:
+    """A pool for joblib's tasks, with outcomes in order, once there (ray: at the end).
 
-    loky:      `workers` processes; 'threading' as many threads.
+    loky:      `workers` processes of one thread each, that stop as in `theory.stopping.stoppable`;
+               one worker is this process. 'threading': as many threads.
     dask, ray: the cluster at `address`, or one of `workers` processes on this machine, which is
                closed at the end. Both are optional packages.
 
@@ -30,8 +32,10 @@ def connected(backend: str, workers: int, address: str | None = None) -> Iterato
     if backend not in ("dask", "ray"):
         if address is not None:
             raise InputError("address", "unset", repr(address), "use backend 'dask' or 'ray'")
-        with parallel_config(backend):
-            yield Parallel(workers, return_as="generator")
+        processes = backend == "loky" and workers > 1
+        with parallel_config(backend, inner_max_num_threads=1 if processes else None):
+            pool = Parallel(workers, return_as="generator")
+            yield stoppable(pool) if processes else pool
         return
     with ExitStack() as stack:
         if backend == "dask":

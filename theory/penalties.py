@@ -166,3 +166,16 @@ class TargetKL:
 
 
 Strength = Penalty | Budget | TargetKL
+
+
+def short(strength: Strength) -> str:
+    """A strength in a label.
+
+    >>> short(Penalty(0.05)), short(TargetKL(3.0)), short(Budget(0.1))
+    ('0.05', 'kl3', 'eps0.1')
+    """
+    if isinstance(strength, Penalty):
+        return f"{strength.beta:g}"
+    if isinstance(strength, TargetKL):
+        return f"kl{strength.kl:g}"
+    return f"eps{strength.eps:g}"

@@ -1,6 +1,6 @@
 """Options that commands share: which world, and how PPO trains in it."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
@@ -12,13 +12,17 @@ from llm_bridge.lm.sampling import Sampling
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
+from llm_bridge.shaping import check_trainable
 from llm_bridge.sources import Checkpoint, Embedded, Source
 from llm_bridge.text_world import TextWorld, default_cache
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective
-from theory.penalties import Strength, TargetKL
+from theory.penalties import Strength, TargetKL, short
 from theory.presets import PRESETS
+
+OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences", "dtype")
+"""Options of a user's own checkpoints and data."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,7 @@ class World:
     prompts: str | None = None
     """File (CSV, JSON lines, Parquet) or data set of prompts, or of texts that open with them."""
     count: int = 256
-    """Prompts that are drawn from it."""
+    """Prompts that are drawn from it, or all where there are fewer."""
     limit: int | None = None
     """Tokens that a prompt, or one side of a comparison, may have."""
     drop_bad: bool = False
@@ -62,7 +66,7 @@ class World:
     workers: int = 1
     """Processes; one thread each."""
     device: str = "cpu"
-    """Where a checkpoint runs, e.g. cuda."""
+    """Where models run, e.g. cuda."""
     dtype: str = "float32"
     """Of a checkpoint's weights."""
     cache: Path = field(default_factory=default_cache)
@@ -81,7 +85,14 @@ class World:
     def source(self) -> Source:
         """Embedded, or checkpoints. Raises `InputError` for a checkpoint without prompts."""
         if self.policy is None:
-            return Embedded(self.scale)
+            for name in OWN:
+                default = next(f.default for f in fields(World) if f.name == name)
+                if getattr(self, name) != default:
+                    raise InputError(
+                        name, "given with --policy only", repr(getattr(self, name)),
+                        "the embedded language has its own",
+                    )  # fmt: skip
+            return Embedded(self.scale, device=self.device)
         if self.prompts is None:
             raise InputError(
                 "prompts", "given with --policy", "none", "pass a file with a column `prompt`"
@@ -119,7 +130,9 @@ class Training(World):
     kl: float | None = None
     """Target KL in nats a response, to which beta is steered, instead of a strength."""
     objective: tuple[str, ...] = ()
-    """Presets of theory.presets."""
+    """Presets: vanilla, ensemble_mean, wco, best_case, lcb, uwo, entropic, chi_square,
+    variance_aware, variance_aware_kl, variance_aware_ppo, reward_robust, reward_robust_policy,
+    brme, global_dro, adaptive ..."""
     steps: int = 80
     """PPO iterations."""
     evaluate_every: int = 5
@@ -140,11 +153,20 @@ class Training(World):
         return replace(self.ppo, lora=lora)
 
     def objectives(self) -> dict[str, Objective]:
-        """By name, at beta or at the target KL. Raises `InputError` for unknown ones."""
+        """By name, at beta or at the target KL.
+
+        Raises `InputError` for unknown ones, and those that these reward models do not suffice for.
+        """
         strengths: tuple[float | Strength, ...] = self.beta
         if self.kl is not None:
             strengths = (TargetKL(self.kl),)
-        return presets(self.objective, strengths)
+        made, recipe = presets(self.objective, strengths), self.ensemble
+        for objective in made.values():
+            check_trainable(
+                objective, members=recipe.members * max(1, len(self.reward)),
+                spread=recipe.kind == "brme",
+            )  # fmt: skip
+        return made
 
 
 def presets(
@@ -158,9 +180,16 @@ def presets(
         checks.one_of("objective", name, PRESETS)
     if len(strengths) not in (0, 1, len(names)):
         raise InputError("beta", f"one, or one for each of {', '.join(names)}", strengths)
-    if len(strengths) < 2:
-        return {name: PRESETS[name](*strengths) for name in names}
-    return {name: PRESETS[name](s) for name, s in zip(names, strengths, strict=True)}
+    if len(strengths) == 1:
+        strengths = strengths * len(names)
+    made = [PRESETS[name](*strengths[place : place + 1]) for place, name in enumerate(names)]
+    labels = [
+        f"{name} {short(objective.strength)}" if names.count(name) > 1 else name
+        for name, objective in zip(names, made, strict=True)
+    ]
+    if len(set(labels)) < len(labels):
+        raise InputError("objective", "none twice at one strength", ", ".join(labels))
+    return dict(zip(labels, made, strict=True))
 
 
 def _prepare(world: TextWorld, seed: int) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
+from llm_bridge.lm.sft import FineTuning
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
@@ -218,6 +219,13 @@ ZHANG = Paper(
         ),
     },
 )  # fmt: skip
+CHECKPOINT: dict[str, Any] = {
+    "ensemble": EnsembleSettings(training=RewardTraining(epochs=1, learning_rate=1e-5)),
+    "references": 16,
+    "ppo": Settings(learning_rate=1.5e-5),
+    "sft": FineTuning(learning_rate=5e-5),
+}
+"""Defaults for pretrained models: the others are for models that are trained from nothing."""
 PAPERS = {
     "banerjee2024": BANERJEE,
     "rewardrobust2024": REWARD_ROBUST,

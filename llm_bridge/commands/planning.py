@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from llm_bridge.commands.options import Training, World
 from llm_bridge.commands.papers import PAPERS
+from llm_bridge.plans.architectures import PUBLISHED, architecture
 from llm_bridge.plans.costs import Lengths, Model
-from llm_bridge.plans.plan import ppo_stage, response_stage, reward_stages
+from llm_bridge.plans.plan import ppo_stage, response_stage, reward_stages, scoring_stage
 from llm_bridge.plans.stages import Stage, table
 from theory.errors import InputError
 
@@ -20,7 +21,10 @@ def plan(options: World) -> str:
     if isinstance(options, Training):
         runs = options.seeds * len(options.objective)
         stages.append(_repeated(_ppo(options), runs))
-    lines = [table(stages, tflops=options.tflops, utilisation=options.utilisation)]
+    if (judge := _judge(options)) is not None:
+        stages.append(judge)
+    lines = [table(stages, tflops=options.tflops, utilisation=options.utilisation), ""]
+    lines += [f"{name}: {value}" for name, value in _told(options).items()]
     if options.preset is not None:
         lines += ["", f"{options.preset}:"]
         lines += [f"- {note}" for note in PAPERS[options.preset].notes]
@@ -56,6 +60,26 @@ def _ppo(options: Training) -> Stage:
         policy, options.settings(), _lengths(options), steps=options.steps,
         trunk=(trunks or [policy])[0], ensemble=options.ensemble, dtype=options.dtype,
     )  # fmt: skip
+
+
+def _judge(options: World) -> Stage | None:
+    """The true reward of all responses of PPO, where it is a model."""
+    if not isinstance(options, Training) or options.judge not in PUBLISHED:
+        return None
+    texts = options.seeds * len(options.objective) * options.steps * options.ppo.batch
+    model = Model(architecture(options.judge), dtype=options.dtype, trunk=True)
+    return scoring_stage(model, _lengths(options), texts=texts, name="judge")
+
+
+def _told(options: World) -> dict[str, object]:
+    """Options that decide what a run is about."""
+    names = ["policy", "reward", "judge", "prompts", "preferences", "seeds", "labelling",
+             "sampling", "ensemble"]  # fmt: skip
+    told = {name: getattr(options, name) for name in names}
+    if isinstance(options, Training):
+        told["objectives"] = "; ".join(f"{k}: {o}" for k, o in options.objectives().items())
+        told |= {"steps": options.steps, "ppo": options.settings()}
+    return {name: value for name, value in told.items() if value not in (None, ())}
 
 
 def _lengths(options: World) -> Lengths:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from llm_bridge.commands.options import World
@@ -13,6 +14,9 @@ from llm_bridge.judging.markdown import save_tables
 from llm_bridge.rewards.evaluation import evaluate, margins
 from llm_bridge.rewards.rewardbench import rewardbench
 from llm_bridge.text_world import TextWorld
+
+LOGITS = ["loss", "brier", "ece"]
+"""Columns that mean something for margins that are logits of the labels, as BRME's are not."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +52,17 @@ def reward(options: Reward) -> None:
     )
     print(found["summary"].drop(columns="seed").mean().round(3).to_string())
     if "rewardbench" in found:
-        print(found["rewardbench"].groupby("section").accuracy.mean().round(3).to_string())
+        print(
+            found["rewardbench"].groupby("section", sort=False).accuracy.mean().round(3).to_string()
+        )
     print(f"ensembles and tables in {options.out.resolve()}")
 
 
 def _examined(world: TextWorld, seed: int, benchmark: str | None) -> dict[str, pd.DataFrame]:
     """Tables of one preference data set."""
     score, pairs = world.normaliser(seed).score, world.pairs(seed, held_out=True)
-    known = None
-    if world.gold is not None:
+    known, logits = None, world.ensemble.kind != "brme"
+    if world.source.labels and world.gold is not None and logits:
         won, lost = (world.gold(pairs.prompts, texts) for texts in (pairs.chosen, pairs.rejected))
         known = (won - lost) / world.labelling.temperature
     found = evaluate(margins(score, pairs), known=known)
@@ -69,12 +75,14 @@ def _examined(world: TextWorld, seed: int, benchmark: str | None) -> dict[str, p
         for row in found.coverage.itertuples():
             summary[f"coverage_at_{row.nominal:g}"] = row.covered
     tables = {
-        "members": found.members.reset_index(),
+        "members": found.members.drop(columns=[] if logits else LOGITS).reset_index(),
         "reliability": found.reliability,
         "summary": pd.DataFrame([summary]),
     }
     if benchmark is not None:
         scored = rewardbench(score, load_rows(benchmark))
-        sections = pd.DataFrame(scored.sections.items(), columns=["section", "accuracy"])
-        tables["rewardbench"] = sections
+        rows = [*scored.sections.items(), ("total", scored.total)]
+        rows += [(name, np.nan) for name in scored.missing]
+        tables["rewardbench"] = pd.DataFrame(rows, columns=["section", "accuracy"])
+        tables["rewardbench_subsets"] = scored.subsets.reset_index()
     return tables

@@ -8,12 +8,16 @@ import numpy as np
 import torch
 
 from llm_bridge.lm.sampling import Sampling, draw
+from llm_bridge.lm.tokens import Batch
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import sample_preferences
 
 Judge = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """Prompts and responses to rewards, (samples,)."""
+
+GROUPS = 10
+"""Prompts from which on comparisons are split by prompt."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,25 @@ class Pairs:
     def __getitem__(self, rows: Iterable[int]) -> "Pairs":
         texts = ([side[row] for row in rows] for side in (self.prompts, self.chosen, self.rejected))
         return Pairs(*map(tuple, texts))
+
+    def split(self, share: float, *, rng: np.random.Generator) -> tuple["Pairs", "Pairs"]:
+        """All but a share of the groups, and the rest; equal pairs and equal prompts stay together.
+
+        Groups are prompts where there are `GROUPS` of them, else pairs. Raises `InputError` for
+        comparisons that are all of one group.
+        """
+        keys: list[Any] = list(self.prompts)
+        if len(set(keys)) < GROUPS:
+            keys = list(zip(self.prompts, self.chosen, self.rejected, strict=True))
+        groups = list(dict.fromkeys(keys))
+        if len(groups) < 2:
+            raise InputError("pairs", "at least two different ones", f"{len(self)} alike")
+        order = rng.permutation(len(groups)).tolist()
+        apart = {groups[place] for place in order[: max(1, round(share * len(groups)))]}
+        sides: tuple[list[int], list[int]] = [], []
+        for row, key in enumerate(keys):
+            sides[key in apart].append(row)
+        return self[sides[0]], self[sides[1]]
 
     def flipped(self, share: float, *, rng: np.random.Generator) -> "Pairs":
         """With the labels of a random share of them turned round."""
@@ -74,13 +97,23 @@ def respond(
             model, tokenizer, prompts[start : start + batch], sampling,
             limit=limit, generator=generator,
         )  # fmt: skip
-        texts += decode(tokenizer, drawn.responses)
+        texts += decode(tokenizer, drawn)
     return texts
 
 
-def decode(tokenizer: Any, tokens: torch.Tensor) -> list[str]:
-    """Texts without special tokens."""
-    return list(tokenizer.batch_decode(tokens, skip_special_tokens=True))
+def decode(tokenizer: Any, batch: Batch) -> list[str]:
+    """Responses as text without special tokens: what follows the prompt, the first space included.
+
+    Prompt + response is thus the text that was written, whether a prompt ends with a word or inside
+    one; `llm_bridge.lm.tokens.encode` reads it back.
+    """
+    prompts, texts = (
+        tokenizer.batch_decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        for tokens in (batch.prompts, batch.tokens)
+    )  # fmt: skip
+    return [text[len(prompt) :] for prompt, text in zip(prompts, texts, strict=True)]
 
 
 def sample_pairs(

@@ -183,7 +183,7 @@ def _report(faults: Mapping[str, Sequence[int]], rows: int, drop_bad: bool) -> N
     if not drop_bad:
         raise InputError(
             "data", "rows that can all be used", f"{told}, of {rows}",
-            "correct them, or leave them out with drop_bad=True",
+            "correct them, or leave them out with drop_bad=True (--drop-bad)",
         )  # fmt: skip
     warnings.warn(f"rows left out: {told}, of {rows}", stacklevel=4)
 

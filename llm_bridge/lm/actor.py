@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
+from llm_bridge.lm.head import logits
 from llm_bridge.lm.tokens import Batch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -102,7 +103,7 @@ def _log_softmax(
     model: Any, hidden: Float[torch.Tensor, "batch time width"], temperature: float
 ) -> Float[torch.Tensor, "rows words"]:
     rows = hidden.reshape(-1, hidden.shape[-1])
-    return torch.log_softmax(model.get_output_embeddings()(rows).float() / temperature, -1)
+    return torch.log_softmax(logits(model, rows).float() / temperature, -1)
 
 
 @contextmanager

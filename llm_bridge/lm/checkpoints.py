@@ -19,6 +19,7 @@ from transformers import (
 from transformers.utils import logging
 
 from llm_bridge.judging.published_reward import PublishedReward
+from llm_bridge.lm.head import check_logits
 from llm_bridge.lm.snapshots import ADAPTER, snapshot
 from llm_bridge.lm.tokens import check_tokenizer
 from theory import checks
@@ -38,10 +39,12 @@ def load_policy(
     here what counts.
 
     Raises `InputError` for what can not be found or downloaded, weights that are not safetensors or
-    lack some of the model's, and a tokenizer without an end-of-sequence token.
+    lack some of the model's, an architecture whose logits `llm_bridge.lm.head` does not know, and a
+    tokenizer without an end-of-sequence token.
     """
     folder = snapshot(path)
     model = _load(AutoModelForCausalLM, folder, dtype, device)
+    check_logits(model)
     return model, _tokenizer(folder, model)
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 
 from llm_bridge.lm.actor import response_states
+from llm_bridge.lm.head import logits
 from llm_bridge.lm.learning_rates import SCHEDULES, rate
 from llm_bridge.lm.tokens import Batch, encode
+from llm_bridge.seeds import seeded
 from theory import checks
 
 POOL = 8
@@ -56,7 +58,7 @@ def fine_tune(
 ) -> list[float]:
     """Minimise the mean of -ln pi(token) over the tokens of responses; losses of all steps.
 
-    texts are (prompt, response) pairs within `limit` tokens.
+    texts are (prompt, response) pairs within `limit` tokens; rng: of batches and dropout.
     """
     data = encode(tokenizer, *zip(*texts, strict=True), limit=limit)
     parameters = [p for p in model.parameters() if p.requires_grad]
@@ -67,14 +69,15 @@ def fine_tune(
     losses = []
     model.train()
     batches = bucketed(data, settings.batch, rng)
-    for _ in progress(range(settings.steps)):
-        loss = negative_log_likelihood(model, next(batches).to(model.device))
-        adam.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-        adam.step()
-        schedule.step()
-        losses.append(loss.item())
+    with seeded(rng, model.device):
+        for _ in progress(range(settings.steps)):
+            loss = negative_log_likelihood(model, next(batches).to(model.device))
+            adam.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+            adam.step()
+            schedule.step()
+            losses.append(loss.item())
     model.eval()
     return losses
 
@@ -82,8 +85,8 @@ def fine_tune(
 def negative_log_likelihood(model: Any, batch: Batch) -> torch.Tensor:
     """Mean of -ln pi(token) over the live tokens."""
     hidden = response_states(model, batch)
-    logits = model.get_output_embeddings()(hidden[batch.live])
-    return torch.nn.functional.cross_entropy(logits.float(), batch.responses[batch.live])
+    found = logits(model, hidden[batch.live])
+    return torch.nn.functional.cross_entropy(found.float(), batch.responses[batch.live])
 
 
 def bucketed(data: Batch, size: int, rng: np.random.Generator) -> Iterator[Batch]:

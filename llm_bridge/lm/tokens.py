@@ -9,6 +9,9 @@ from jaxtyping import Bool, Int
 
 from theory.errors import InputError
 
+BREAK = "\n"
+"""What a response is tokenised after."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -96,6 +99,11 @@ def encode(
 ) -> Batch:
     """Prompts and whole responses, each with an end-of-sequence token.
 
+    A response is tokenised as what follows a prompt, without a space that its text has not: what
+    was drawn and made text by `llm_bridge.data.pairs.decode` is read as the same tokens. Not so
+    where a policy drew a spelling that its tokenizer would not, e.g. two tokens for a word that has
+    its own; tokens never span the end of a prompt, even where the tokenizer would merge across it.
+
     empty: whether a response may be nothing but its end, as a policy's may.
 
     Raises `InputError` as `encode_prompts`, and for an empty response or a text beyond `limit`.
@@ -103,7 +111,7 @@ def encode(
     for text in () if empty else responses:
         if not text.strip():
             raise InputError("responses", "not empty", repr(text))
-    rows = [tokenizer(text, add_special_tokens=False).input_ids for text in responses]
+    rows = _continued(tokenizer, responses)
     left, mask = encode_prompts(tokenizer, prompts, limit=limit - 1)
     right, live = _padded([[*row, tokenizer.eos_token_id] for row in rows], tokenizer.pad_token_id)
     lengths = mask.sum(1) + live.sum(1)
@@ -114,6 +122,24 @@ def encode(
             f"{int(lengths[worst])} tokens: {prompts[worst][:60]!r} ...", "shorten or drop them",
         )  # fmt: skip
     return Batch(left, mask, right, live)
+
+
+def _continued(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Tokens of texts that continue another.
+
+    Tokenizers in the manner of SentencePiece put a space before a text, but none after a line
+    break. Those that merge a line break with what follows put no space before a text either.
+    """
+
+    def tokens(text: str) -> list[int]:
+        return list(tokenizer(text, add_special_tokens=False).input_ids)
+
+    before, rows = tokens(BREAK), []
+    for text in texts:
+        row = tokens(BREAK + text)
+        merged = row[: len(before)] != before
+        rows.append(tokens(text) if merged else row[len(before) :])
+    return rows
 
 
 def check_tokenizer(tokenizer: Any) -> None:

@@ -19,7 +19,6 @@ from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
 from llm_bridge.rewards.models import RewardTraining
-from llm_bridge.seeds import hash_seed as hash_seed
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text
 from theory.scores import Scores
@@ -36,7 +35,7 @@ class Parameters(NamedTuple):
 
 @dataclass(frozen=True)
 class EnsembleSettings(Recipe):
-    """Which reward models are trained: see `Recipe`."""
+    """Which reward models are trained, and how."""
 
     def train(
         self, base: Any, tokenizer: Any, pairs: Pairs, *, limit: int, seed: int

@@ -156,7 +156,7 @@ class Workshop:
         return first, counts
 
     def _trunk(self) -> Any:
-        return deepcopy(self.base.base_model).requires_grad_(True)
+        return deepcopy(self.base.base_model).float().requires_grad_(True)
 
     def _adapted(self, trunk: Any) -> Models:
         """One model an adapter, all on one trunk."""

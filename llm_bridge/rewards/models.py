@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.learning_rates import SCHEDULES, rate
 from llm_bridge.lm.tokens import Batch, encode
+from llm_bridge.seeds import seeded
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import preference_loss
@@ -180,6 +181,7 @@ def fit(
 
     loss:    of rows of pairs, for each head.
     weights: how often each pair counts for each head, e.g. ones, or counts of a bootstrap resample.
+    rng:     of the order of pairs and of dropout.
 
     Pairs that no head counts are left out; a head without a pair in a batch has loss NaN there.
     Raises `InputError` for a loss that is not finite.
@@ -197,27 +199,28 @@ def fit(
         [rng.permutation(kept) for _ in range(int(np.ceil(settings.epochs)) + 1)]
     )
     model.train()
-    for step in progress(range(steps)):
-        rows = torch.from_numpy(order[step * settings.batch : (step + 1) * settings.batch])
-        total = counts[rows].sum(0)
-        met = torch.zeros_like(total)
-        adam.zero_grad()
-        for part in rows.chunk(settings.accumulate):
-            each = (counts[part] * loss(part)).sum(0) / total.clamp(min=1)
-            each.sum().backward()
-            met += each.detach()
-        if not met.isfinite().all():
-            raise InputError(
-                "reward model", "a finite loss", f"{met.tolist()} at step {step}",
-                "lower the learning rate",
-            )  # fmt: skip
-        torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
-        adam.step()
-        decay.step()
-        losses.append(torch.where(total > 0, met, torch.nan).cpu().numpy())
-        recent = np.nanmean(losses[-WINDOW:])
-        if settings.stop is not None and step + 1 >= WINDOW and recent < settings.stop:
-            break
+    with seeded(rng, model.trunk.device):
+        for step in progress(range(steps)):
+            rows = torch.from_numpy(order[step * settings.batch : (step + 1) * settings.batch])
+            total = counts[rows].sum(0)
+            met = torch.zeros_like(total)
+            adam.zero_grad()
+            for part in rows.chunk(settings.accumulate):
+                each = (counts[part] * loss(part)).sum(0) / total.clamp(min=1)
+                each.sum().backward()
+                met += each.detach()
+            if not met.isfinite().all():
+                raise InputError(
+                    "reward model", "a finite loss", f"{met.tolist()} at step {step}",
+                    "lower the learning rate",
+                )  # fmt: skip
+            torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
+            adam.step()
+            decay.step()
+            losses.append(torch.where(total > 0, met, torch.nan).cpu().numpy())
+            recent = np.nanmean(losses[-WINDOW:])
+            if settings.stop is not None and step + 1 >= WINDOW and recent < settings.stop:
+                break
     adam.zero_grad()
     model.eval()
     return np.stack(losses)

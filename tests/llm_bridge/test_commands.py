@@ -17,12 +17,14 @@ from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
 from llm_bridge.lm.sft import FineTuning
-from llm_bridge.rewards.ensembles import Ensemble
+from llm_bridge.provenance import keep, origin
+from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.settings import Settings
 from tests.tolerance import ROUNDING, mc
 from theory.best_of_n import best_of_n_law, kl_upper_bound
 from theory.errors import InputError
-from theory.presets import ensemble_mean, lcb, vanilla
+from theory.penalties import TargetKL
+from theory.presets import ensemble_mean, lcb, reward_robust_policy, vanilla
 from theory.records import Records
 
 
@@ -88,19 +90,38 @@ def test_policies_are_trained_kept_and_evaluated(small, brief, tmp_path, capsys)
     trained = Ppo(**small, objective=("lcb",), beta=(0.3,), adapter_rank=4, steps=2, ppo=brief)
     ppo(replace(trained, out=tmp_path / "ppo"))
     folders = tuple(sorted((tmp_path / "ppo" / "policies").iterdir()))
-    assert [folder.name for folder in folders] == ["LCB-0", "LCB-1"]
-    wanted = Evaluate(
-        policies=folders, samples=12, trained_under="lcb", strength=0.3, out=tmp_path / "tables"
-    )
+    assert [folder.name for folder in folders] == ["LCB-0.3-0", "LCB-0.3-1"]
+    wanted = Evaluate(policies=folders, samples=12, out=tmp_path / "tables")
     evaluate(wanted)
     assert "win_rate" in capsys.readouterr().out
     tables = {path.stem: pd.read_csv(path) for path in (tmp_path / "tables").glob("*.csv")}
     assert set(tables) == {"summary", "win_rates", "texts", "optimality"}
-    assert tables["summary"].policy.tolist() == ["reference", "LCB-0", "LCB-1"]
-    assert tables["texts"].shape == (6, 4)
-    assert np.isfinite(tables["optimality"].slope).all()
+    named = ["reference", "LCB-0.3-0", "reference", "LCB-0.3-1"]
+    assert tables["summary"].policy.tolist() == named
+    assert tables["summary"].seed.tolist() == [0, 0, 1, 1]
+    assert tables["optimality"].beta.tolist() == pytest.approx([0.3, 0.3])
     with pytest.raises(InputError, match="no two of one name"):
         evaluate(replace(wanted, policies=(folders[0], folders[0])))
+    (folders[0] / "training.json").unlink()
+    with pytest.raises(InputError, match=r"training\.json"):
+        evaluate(wanted)
+
+
+def test_a_policy_says_what_it_was_trained_for(quick, brief, tmp_path):
+    objective = reward_robust_policy(TargetKL(2.0))
+    trainer = quick.trainer(objective, brief, 1)
+    for _ in trainer.run(2):
+        pass
+    keep(tmp_path, trainer, seed=1, world=quick)
+    found = origin(tmp_path)
+    assert (found.seed, found.world) == (1, repr(quick))
+    same = found.preset()
+    assert same == replace(objective, strength=same.strength)
+    assert same.strength.beta == pytest.approx(np.exp(trainer.log_beta))
+    other = quick.trainer(same, brief, 1)
+    found.resume(other)
+    weights = [t.shaper.weights.weights.numpy() for t in (trainer, other)]
+    assert np.allclose(*weights, atol=ROUNDING)
 
 
 def test_reward_command(small, tmp_path, capsys):
@@ -150,7 +171,9 @@ def test_bad_input(small, wrong, message, tmp_path):
         {"scale": "huge"},
         {"policy": "gpt2"},
         {"policy": "gpt2", "prompts": "a.csv", "judge": None},
-        {"references": 0},
+        {"references": 4},
+        {"judge": "kindness.py"},
+        {"prompts": "a.csv"},
         {"centring": "none"},
     ],
 )
@@ -166,8 +189,26 @@ def test_settings_of_a_training():
     assert Ppo(kl=2.0, objective=("lcb",)).objectives()["lcb"].strength.kl == 2.0
     two = Ppo(objective=("lcb", "wco"), beta=(0.1, 0.2)).objectives()
     assert [objective.strength.beta for objective in two.values()] == [0.1, 0.2]
+    scan = Ppo(objective=("lcb", "lcb"), beta=(0.1, 0.2)).objectives()
+    assert list(scan) == ["lcb 0.1", "lcb 0.2"]
+    with pytest.raises(InputError, match="none twice"):
+        Ppo(objective=("lcb", "lcb")).objectives()
     with pytest.raises(InputError, match="one for each"):
         Ppo(objective=("lcb",), beta=(0.1, 0.2)).objectives()
+
+
+@pytest.mark.parametrize(
+    ("objective", "recipe", "message"),
+    [
+        ("lcb", EnsembleSettings(members=1), "at least 2 members"),
+        ("variance_aware", EnsembleSettings(members=1), "at least 2 members"),
+        ("brme", EnsembleSettings(), "ensemble.kind"),
+        ("variance_aware_theorem", EnsembleSettings(), "bregman"),
+    ],
+)
+def test_objectives_that_the_reward_models_do_not_suffice_for(objective, recipe, message):
+    with pytest.raises(InputError, match=message):
+        Compare(objective=(objective,), ensemble=recipe).objectives()
 
 
 def test_the_command_line(monkeypatch, capsys):
@@ -201,7 +242,8 @@ def test_options_win_over_a_paper():
 
 
 def test_a_plan_of_the_embedded_world_counts_what_is_made(quick):
-    stages = plan(replace(Compare(), seeds=1, objective=("vanilla",))).splitlines()
+    told = plan(replace(Compare(), seeds=1, objective=("vanilla",)))
     parameters = sum(p.numel() for p in quick.policy()[0].parameters())
-    assert f"{parameters:,}" in stages[1]
-    assert stages[-1].startswith("total")
+    assert f"{parameters:,}" in told.splitlines()[1]
+    assert "\ntotal" in told
+    assert "objectives: vanilla" in told

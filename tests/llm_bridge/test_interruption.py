@@ -3,18 +3,25 @@
 import errno
 import os
 import signal
+import subprocess
+import sys
 import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
 
-from llm_bridge.interruption import Terminated, load_state, save_state, termination
+from llm_bridge.embedded.tiny import build_model, build_tokenizer
+from llm_bridge.interruption import load_state, save_state, termination
 from llm_bridge.ppo import Trainer
 from theory.errors import InputError
 from theory.experiment import run
 from theory.presets import lcb
+from theory.records import Records
+from theory.stopping import Terminated
 
 
 def timeless(frames):
@@ -43,7 +50,25 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_rows(quick, brief
     resumed = timeless(world.train(lcb(0.1), brief, [3], **asked))
     pd.testing.assert_frame_equal(resumed, expected)
     assert not list((tmp_path / "states").iterdir())
-    assert (tmp_path / "policies" / "LCB-3" / "model.safetensors").exists()
+    assert (tmp_path / "policies" / "LCB-0.1-3" / "model.safetensors").exists()
+
+
+def test_a_signal_at_the_last_row_of_a_seed_stops_before_the_next(quick, brief, tmp_path):
+    asked = {"steps": 2, "evaluate_every": 1}
+    expected = timeless(quick.train(lcb(0.1), brief, [3, 4], **asked))
+    world, frames = replace(quick, states=tmp_path / "states"), []
+
+    def consume():
+        for frame in world.train(lcb(0.1), brief, [3, 4], **asked):
+            frames.append(frame)
+            if len(frames) == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        consume()
+    pd.testing.assert_frame_equal(timeless(frames), expected[:2])
+    resumed = timeless(world.train(lcb(0.1), brief, [3, 4], **asked))
+    pd.testing.assert_frame_equal(resumed, expected)
 
 
 def test_records_of_a_stopped_run_are_completed(quick, brief, tmp_path, monkeypatch):
@@ -83,10 +108,48 @@ def test_signals_elsewhere_than_in_the_main_thread_are_left_alone():
     answers = []
 
     def wait():
-        with termination() as asked:
+        with termination(Path("unused")) as asked:
             answers.append(asked())
 
     thread = threading.Thread(target=wait)
     thread.start()
     thread.join()
     assert answers == [False]
+
+
+@pytest.fixture
+def comparison(tmp_path):
+    """A comparison of a model of random weights on two workers, as a command."""
+    policy, tokenizer = tmp_path / "policy", build_tokenizer()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        build_model("tiny", tokenizer).save_pretrained(policy)
+    tokenizer.save_pretrained(policy)
+    prompts = tmp_path / "prompts.csv"
+    pd.DataFrame({"prompt": ["garden :", "music :"]}).to_csv(prompts, index=False)
+    options = {
+        "policy": policy, "prompts": prompts, "cache": tmp_path / "cache", "out": tmp_path / "out",
+        "labelling.pairs": 40, "ensemble.members": 2, "ensemble.kind": "heads", "references": 8,
+        "sampling.max-tokens": 8, "seeds": 2, "objective": "vanilla", "steps": 60, "ppo.batch": 8,
+        "evaluate-every": 1, "workers": 2,
+    }  # fmt: skip
+    pairs = (part for name, value in options.items() for part in (f"--{name}", str(value)))
+    return [sys.executable, "-m", "llm_bridge", "compare", *pairs]
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc")
+def test_workers_stop_with_the_command_and_go_on_with_it(comparison, tmp_path):
+    """Two seeds in two processes: the rows are those of one process that nothing interrupts."""
+    out = tmp_path / "out"
+    with subprocess.Popen(comparison, stderr=subprocess.PIPE, text=True) as run_:
+        while run_.poll() is None and sum(map(rows_in, out.glob("*.part"))) < 3:
+            time.sleep(0.05)
+        workers = descendants(run_.pid)
+        run_.send_signal(signal.SIGTERM)
+        message = run_.communicate()[1]
+    assert run_.returncode == 143
+    assert message.splitlines()[-1].startswith("stopped on request; go on with --resume (state in")
+    assert len(workers) >= 2
+    assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
+    assert not Records.open(out).finished()
+    assert len(list((out / "states").iterdir())) == 2

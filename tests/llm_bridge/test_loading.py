@@ -7,22 +7,28 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    CohereConfig,
     DebertaV2Config,
     DebertaV2ForSequenceClassification,
+    Gemma2Config,
     GemmaConfig,
     GemmaForCausalLM,
     GemmaForSequenceClassification,
     GPT2Config,
     GPT2LMHeadModel,
     GPT2TokenizerFast,
+    GraniteConfig,
+    LlamaConfig,
 )
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.embedded.tiny import build_tokenizer
 from llm_bridge.lm.actor import Actor, log_probabilities
 from llm_bridge.lm.checkpoints import context_length, load_judge, load_policy, load_trunk
+from llm_bridge.lm.head import check_logits, logits
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling, sample
+from llm_bridge.lm.sft import negative_log_likelihood
 from llm_bridge.lm.tokens import encode, encode_prompts
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardModel, RewardTraining
@@ -39,13 +45,23 @@ TEMPLATE = (
 )
 
 
+SIZES = {
+    "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
+    "num_attention_heads": 4, "num_key_value_heads": 1, "max_position_embeddings": 64,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
 def gemma(**changes):
-    config = {
-        "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,
-        "num_attention_heads": 4, "num_key_value_heads": 1, "head_dim": 16,
-        "max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
-    }  # fmt: skip
-    return GemmaConfig(**{**config, **changes})
+    return GemmaConfig(**{**SIZES, "head_dim": 16, **changes})
+
+
+SCALED = {
+    "gemma2": Gemma2Config(**SIZES, head_dim=16, final_logit_softcapping=2.0),
+    "cohere": CohereConfig(**SIZES, logit_scale=3.0),
+    "granite": GraniteConfig(**SIZES, logits_scaling=0.3),
+}
+"""Architectures that do more to logits than a product, here much more than is usual."""
 
 
 def gpt2(words=WORDS):
@@ -64,19 +80,21 @@ def saved(folder, model, tokenizer=None):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Random models of both architectures, on disk."""
+    """Random models of all architectures, on disk."""
     made = {}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for name, model in (
             ("gemma", GemmaForCausalLM(gemma())),
             ("gpt2", GPT2LMHeadModel(gpt2())),
+            ("llama", AutoModelForCausalLM.from_config(LlamaConfig(**SIZES))),
+            *((name, AutoModelForCausalLM.from_config(config)) for name, config in SCALED.items()),
         ):
             made[name] = saved(tmp_path_factory.mktemp(name), model)
     return made
 
 
-@pytest.fixture(params=["gemma", "gpt2"])
+@pytest.fixture(params=["gemma", "gpt2", "llama", "gemma2", "cohere", "granite"])
 def loaded(request, folders):
     return load_policy(folders[request.param])
 
@@ -105,6 +123,37 @@ def test_cached_sampling_has_the_probabilities_of_one_pass(loaded):
     torch.testing.assert_close(found, cached, atol=FLOAT32, rtol=FLOAT32)
     reading = Actor(model)(batch).log_prob * batch.live
     torch.testing.assert_close(reading, cached, atol=FLOAT32, rtol=FLOAT32)
+
+
+def test_the_loss_is_of_the_models_own_logits(loaded):
+    model, tokenizer = loaded
+    batch = encode(tokenizer, PROMPTS[:1], RESPONSES[:1], limit=40)
+    own = model(batch.tokens).logits[0, batch.prompts.shape[1] - 1 : -1]
+    expected = torch.nn.functional.cross_entropy(own, batch.responses[0])
+    torch.testing.assert_close(
+        negative_log_likelihood(model, batch), expected, atol=FLOAT32, rtol=FLOAT32
+    )
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_head_without_its_config_would_be_of_another_policy(folders, name):
+    model, _ = load_policy(folders[name])
+    hidden = model.base_model(torch.arange(5)[None]).last_hidden_state[0]
+    plain = model.get_output_embeddings()(hidden)
+    moved = logits(model, hidden).log_softmax(-1) - plain.log_softmax(-1)
+    assert moved.abs().max() > 0.1
+
+
+def test_unknown_logits_are_refused(folders):
+    model, _ = load_policy(folders["gpt2"])
+
+    def doubled(_, __, out):
+        out.logits *= 2
+        return out
+
+    model.register_forward_hook(doubled)
+    with pytest.raises(InputError, match="GPT2LMHeadModel.*not supported yet"):
+        check_logits(model)
 
 
 def test_padding_changes_no_score(loaded):
@@ -172,7 +221,7 @@ def test_a_pretrained_checkpoint():
     assert context_length(model) == 512
     assert load_trunk(MODELS / "stories260k")[0].config.hidden_size == model.config.hidden_size
     text = "Once upon a time, there was a little girl"
-    shares = log_probabilities(model, encode(tokenizer, [text], ["named Lily."], limit=50))
+    shares = log_probabilities(model, encode(tokenizer, [text], [" named Lily."], limit=50))
     assert shares[0, :-1].mean() > -2
 
 

@@ -130,7 +130,24 @@ def test_a_policy_that_is_not_what_is_sampled_is_warned_of(quick, brief):
         replace(quick, sampling=Sampling(10, top_p=0.9)).trainer(vanilla(0.1), brief, 0)
 
 
-@pytest.mark.parametrize("wrong", [{"batch": 10, "minibatches": 4}, {"clip": 0.0}, {"epochs": 0}])
+@pytest.mark.parametrize("changed", [{"charge": "spread"}, {"lam": 0.95}])
+def test_biased_charges_are_warned_of(changed, quick, brief):
+    settings = replace(brief, **changed)
+    with pytest.warns(UserWarning, match="biased unless"):
+        quick.trainer(variance_aware(0.1), settings, 0)
+    quick.trainer(vanilla(0.1), settings, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"gamma": 3.0},
+        {"charge": "nowhere"},
+        {"batch": 10, "minibatches": 4},
+        {"clip": 0.0},
+        {"epochs": 0},
+    ],
+)
 def test_bad_settings(wrong):
     with pytest.raises(InputError):
         Settings(**wrong)

@@ -151,10 +151,11 @@ def test_the_learning_rate_rises_and_falls():
 
 
 def test_a_cached_world_is_the_trained_one(quick):
-    from llm_bridge.text_world import _normaliser
+    from llm_bridge.text_world import _ensembles, _normaliser
 
     first = quick.normaliser(5)
     _normaliser.cache_clear()
+    _ensembles.cache_clear()
     second = quick.normaliser(5)
     assert first is not second
     assert torch.equal(first.table.members, second.table.members)

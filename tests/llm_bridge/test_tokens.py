@@ -1,17 +1,22 @@
 """Padded batches, sampling on a cache, and log-probabilities: padding changes nothing."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast
 
 from llm_bridge.data.pairs import decode
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.lm.actor import Actor, log_probabilities
-from llm_bridge.lm.sampling import Sampling, sample
+from llm_bridge.lm.sampling import Sampling, draw, sample
 from llm_bridge.lm.tokens import Batch, encode, encode_prompts, positions
 from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
 from theory.intervals import clopper_pearson
 
+MODELS = Path(__file__).parents[3] / "shared" / "models"
 TOKENIZER = build_tokenizer()
 PROMPTS = ["garden :", "the rose is garden :", "music :"]
 RESPONSES = ["the rose is bright .", "the pond is kind and the lawn is calm .", "the song ."]
@@ -37,9 +42,53 @@ def test_prompts_stand_right_and_responses_left():
     assert batch.prompt_mask[:, -1].all()
     assert batch.live[:, 0].all()
     assert batch.responses[0, 5] == TOKENIZER.eos_token_id
-    assert decode(TOKENIZER, batch.responses) == RESPONSES
     assert batch.positions[0].tolist()[:4] == [0, 0, 0, 0]
     assert batch.positions[1].tolist() == list(range(batch.tokens.shape[1]))
+
+
+def test_prompt_and_response_are_the_text_that_was_written(model):
+    """And are read as the tokens that were drawn, which the tokenizer's words determine."""
+    batch = drawn(model, Sampling(12), PROMPTS * 20)
+    texts = decode(TOKENIZER, batch)
+    written = TOKENIZER.batch_decode(batch.tokens, skip_special_tokens=True)
+    assert [p + t for p, t in zip(PROMPTS * 20, texts, strict=True)] == written
+    usual = encode(TOKENIZER, PROMPTS, RESPONSES, limit=40)
+    assert decode(TOKENIZER, usual) == [f" {text}" for text in RESPONSES]
+    again = encode(TOKENIZER, PROMPTS, decode(TOKENIZER, usual), limit=40)
+    assert torch.equal(again.responses, usual.responses)
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="needs the shared models")
+@pytest.mark.parametrize("prompt", ["One day, a big dog", "One day, a big d", "A story.\n"])
+def test_a_tokenizer_that_puts_a_space_before_a_text(prompt):
+    """Tokens come back wherever they are those that the tokenizer makes of their text."""
+    model = AutoModelForCausalLM.from_pretrained(MODELS / "stories260k").eval()
+    tokenizer = AutoTokenizer.from_pretrained(MODELS / "stories260k")
+    prompts, generator = [prompt] * 60, torch.Generator().manual_seed(0)
+    batch = draw(model, tokenizer, prompts, Sampling(8, 0.5), limit=100, generator=generator)
+    texts = decode(tokenizer, batch)
+    again = encode(tokenizer, prompts, texts, limit=100, empty=True)
+    assert decode(tokenizer, again) == texts
+    before, same = tokenizer(prompt).input_ids, []
+    for row, text in enumerate(texts):
+        tokens, found = (
+            b.responses[row][b.live[row] & (b.responses[row] != tokenizer.eos_token_id)].tolist()
+            for b in (batch, again)
+        )
+        same.append(tokens == found)
+        assert same[-1] or tokenizer(prompt + text).input_ids != before + tokens
+    assert np.mean(same) > 0.7
+
+
+@pytest.mark.skipif(not MODELS.is_dir(), reason="needs the shared models")
+def test_a_tokenizer_that_puts_no_space_before_a_text():
+    tokenizer = GPT2TokenizerFast.from_pretrained(MODELS / "gpt2-tokenizer")
+    tokenizer.pad_token = tokenizer.eos_token
+    texts = [" was here.", "ily", "\n\nThen", "\n  x", "  two", "caf\u00e9 \U0001f600", ""]
+    batch = encode(tokenizer, ["The girl L"] * len(texts), texts, limit=40, empty=True)
+    assert decode(tokenizer, batch) == texts
+    for row, live, text in zip(batch.responses, batch.live, texts, strict=True):
+        assert row[live].tolist() == [*tokenizer(text).input_ids, tokenizer.eos_token_id]
 
 
 def test_positions_count_what_is_not_padding():
