@@ -1,12 +1,9 @@
 """Where policy, prompts, preferences and true reward come from: made here, or a user's own."""
 
-import hashlib
 import importlib
-import importlib.util
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +11,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from llm_bridge.caching import DONE, cached, mark
 from llm_bridge.data.pairs import Judge, Pairs
 from llm_bridge.data.reading import read_pairs, read_prompts
 from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
@@ -26,10 +24,6 @@ from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text
 
-DONE = "done"
-"""File that says that a folder of the cache is complete."""
-MAKERS = ("embedded", "lm", "data", "rewards", "judging")
-"""Rooms whose code decides what the cache holds."""
 TEXTS = 20_000
 """Texts that the embedded language model learns from."""
 
@@ -186,7 +180,7 @@ class Checkpoint(Source):
         paths = (
             self.policy_path, *self.reward_paths, self.questions, self.judge, self.comparisons
         )  # fmt: skip
-        object.__setattr__(self, "marks", tuple(_mark(p) for p in paths if isinstance(p, str)))
+        object.__setattr__(self, "marks", tuple(mark(p) for p in paths if isinstance(p, str)))
 
     @property
     def name(self) -> str:
@@ -244,42 +238,6 @@ class Checkpoint(Source):
         if function.isidentifier():
             return checked(_imported(module, function))
         return checked(load_judge(self.judge, dtype=self.dtype, device=self.device))
-
-
-def cached(cache: Path, kind: str, described: Any) -> Path:
-    """A place in the cache for what has this description, and was made by this code."""
-    return cache / f"{kind}-{_digest((_code(), described))}"
-
-
-@lru_cache(maxsize=1)
-def _code() -> str:
-    """What changes with the code that makes models, texts and labels."""
-    here = Path(__file__).parent
-    files = [path for room in MAKERS for path in sorted((here / room).glob("*.py"))]
-    return _digest([path.read_text(encoding="utf-8") for path in files])
-
-
-def _digest(facts: Any) -> str:
-    return hashlib.sha256(repr(facts).encode()).hexdigest()[:12]
-
-
-def _mark(path: str) -> str:
-    """What changes when a local path or a judge's module does; nothing for names on a hub."""
-    here = Path(path).expanduser()
-    if ":" in path and not here.exists():
-        here = _module(path.partition(":")[0])
-    files: Sequence[Path] = sorted(here.rglob("*")) if here.is_dir() else [here]
-    facts = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f.is_file()]
-    return _digest(facts) if facts else ""
-
-
-def _module(name: str) -> Path:
-    """The file of a module, where there is one."""
-    try:
-        found = importlib.util.find_spec(name)
-    except (ImportError, ValueError):
-        return Path()
-    return Path(found.origin) if found is not None and found.origin else Path()
 
 
 def checked(judge: Judge) -> Judge:

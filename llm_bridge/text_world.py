@@ -1,11 +1,9 @@
 """The world of texts: a language model as policy, reward models that learnt from its samples."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -15,9 +13,10 @@ import numpy as np
 import pandas as pd
 import torch
 
+from llm_bridge.actors import make_actor
+from llm_bridge.caching import DONE, cached, default_cache
 from llm_bridge.data.pairs import Judge, Labelling, Pairs, respond, sample_pairs
 from llm_bridge.interruption import load_state, save_state, termination
-from llm_bridge.lm.actor import Actor
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.ppo import Trainer
@@ -28,18 +27,12 @@ from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.rewards.normalise import CENTRINGS, SMALLEST, Normaliser
 from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
-from llm_bridge.sources import DONE, Embedded, Source, cached
+from llm_bridge.sources import Embedded, Source
 from theory import checks
 from theory.errors import InputError
 from theory.files import output_folder, write_text
 from theory.objective import Objective
 from theory.penalties import short
-
-
-def default_cache() -> Path:
-    """Where trained models are kept: $RLHF_RISK_CACHE, or a folder of the user's cache."""
-    named = os.environ.get("RLHF_RISK_CACHE")
-    return Path(named) if named else Path.home() / ".cache" / "rlhf-risk"
 
 
 @dataclass(frozen=True)
@@ -163,7 +156,7 @@ class TextWorld:
                 for step, row, rolled in trainer.run(steps):
                     due = step == 1 or step % evaluate_every == 0 or step == steps
                     if due:
-                        text = f"{rolled.prompts[0]} {rolled.responses[0]}"
+                        text = rolled.prompts[0] + rolled.responses[0]
                         rows.append({"seed": seed, "step": step, **row, "text": text})
                     if state is not None and (due or asked()):
                         save_state(state, {"trainer": trainer.state(), "rows": rows})
@@ -192,28 +185,6 @@ class TextWorld:
         if self.states is None:
             return None
         return cached(self.states, "state", (self, objective, settings, seed)).with_suffix(".pt")
-
-
-def make_actor(model: Any, settings: Settings, *, temperature: float, seed: int) -> Actor:
-    """A copy of a language model to be trained: all of it, or adapters on it.
-
-    What is trained is float32, whatever the model is: smaller numbers lose most updates.
-    """
-    copy = deepcopy(model)
-    if settings.lora is None:
-        copy.float().requires_grad_(True)
-    else:
-        settings.lora.attach(copy, "default", seed=seed)
-        for parameter in copy.parameters():
-            if parameter.requires_grad:
-                parameter.data = parameter.data.float()
-    critic = None
-    if settings.critic == "separate":
-        critic = deepcopy(model.base_model).float().requires_grad_(True)
-    return Actor(
-        copy, temperature=temperature, critic=critic,
-        precision=settings.precision,
-    )  # fmt: skip
 
 
 def _slug(objective: Objective) -> str:

@@ -1,6 +1,7 @@
 """A run that is asked to stop by SIGTERM: first its worker processes, then the run itself."""
 
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -75,7 +76,8 @@ def _passed_on() -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
 
     def kill() -> None:
         for worker in _workers():
-            worker.kill()
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGKILL)
 
     def stop(*_: Any) -> None:
         nonlocal asked

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from llm_bridge.caching import default_cache
 from llm_bridge.data.reading import read_texts
 from llm_bridge.lm.checkpoints import context_length, load_policy, quiet
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sft import FineTuning, fine_tune
 from llm_bridge.sources import Embedded
-from llm_bridge.text_world import default_cache
 from theory.errors import InputError
 from theory.files import output_folder
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from joblib import Parallel, delayed
 
+from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
@@ -14,7 +15,7 @@ from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import check_trainable
 from llm_bridge.sources import Checkpoint, Embedded, Source
-from llm_bridge.text_world import TextWorld, default_cache
+from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.errors import InputError
 from theory.objective import Objective

@@ -26,7 +26,7 @@ def logits(
 
     The output embedding, and what the config says is done to its products.
     """
-    config, found = model.config.get_text_config(), model.get_output_embeddings()(hidden)
+    config, found = model.config, model.get_output_embeddings()(hidden)
     for factor in _numbers(config, FACTORS):
         found = found * factor
     for divisor in _numbers(config, DIVISORS):

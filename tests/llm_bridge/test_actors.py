@@ -6,10 +6,10 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from llm_bridge.actors import make_actor
 from llm_bridge.lm.actor import log_probabilities
 from llm_bridge.lm.lora import Lora, linear_layers, without_adapters
 from llm_bridge.settings import Settings
-from llm_bridge.text_world import make_actor
 from tests.tolerance import FLOAT32, mc
 from theory.errors import InputError
 from theory.presets import ensemble_mean

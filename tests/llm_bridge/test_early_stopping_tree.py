@@ -167,7 +167,7 @@ def trained(charge):
     texts = ["a a", "a b", ""]
 
     def judge(_, responses):
-        return Scores(EARLY.scores.members[[texts.index(r) for r in responses]].float())
+        return Scores(EARLY.scores.members[[texts.index(r.strip()) for r in responses]].float())
 
     reference = bigram(tokenizer)
     settings = Settings(batch=256, learning_rate=0.02, charge=charge, lam=1.0)

@@ -14,6 +14,8 @@ import pandas as pd
 import pytest
 import torch
 
+from llm_bridge.__main__ import parsed
+from llm_bridge.commands.training import compare
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.interruption import load_state, save_state, termination
 from llm_bridge.ppo import Trainer
@@ -117,9 +119,23 @@ def test_signals_elsewhere_than_in_the_main_thread_are_left_alone():
     assert answers == [False]
 
 
+def rows_in(file):
+    return len(file.read_text().splitlines()) - 1
+
+
+def workers_of(pid):
+    """Not joblib's trackers of resources, which go by themselves soon after."""
+    children = [
+        int(child)
+        for task in Path(f"/proc/{pid}/task").iterdir()
+        for child in (task / "children").read_text().split()
+    ]
+    return [child for child in children if "Loky" in Path(f"/proc/{child}/cmdline").read_text()]
+
+
 @pytest.fixture
 def comparison(tmp_path):
-    """A comparison of a model of random weights on two workers, as a command."""
+    """A comparison of a model of random weights on two workers, as arguments."""
     policy, tokenizer = tmp_path / "policy", build_tokenizer()
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -130,26 +146,35 @@ def comparison(tmp_path):
     options = {
         "policy": policy, "prompts": prompts, "cache": tmp_path / "cache", "out": tmp_path / "out",
         "labelling.pairs": 40, "ensemble.members": 2, "ensemble.kind": "heads", "references": 8,
-        "sampling.max-tokens": 8, "seeds": 2, "objective": "vanilla", "steps": 60, "ppo.batch": 8,
+        "sampling.tokens": 8, "seeds": 2, "objective": "vanilla", "steps": 30, "ppo.batch": 8,
         "evaluate-every": 1, "workers": 2,
     }  # fmt: skip
     pairs = (part for name, value in options.items() for part in (f"--{name}", str(value)))
-    return [sys.executable, "-m", "llm_bridge", "compare", *pairs]
+    return ["compare", *pairs]
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc")
 def test_workers_stop_with_the_command_and_go_on_with_it(comparison, tmp_path):
     """Two seeds in two processes: the rows are those of one process that nothing interrupts."""
     out = tmp_path / "out"
-    with subprocess.Popen(comparison, stderr=subprocess.PIPE, text=True) as run_:
-        while run_.poll() is None and sum(map(rows_in, out.glob("*.part"))) < 3:
+    command = [sys.executable, "-m", "llm_bridge", *comparison]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while process.poll() is None and sum(map(rows_in, out.glob("*.part"))) < 3:
             time.sleep(0.05)
-        workers = descendants(run_.pid)
-        run_.send_signal(signal.SIGTERM)
-        message = run_.communicate()[1]
-    assert run_.returncode == 143
+        workers = workers_of(process.pid)
+        process.send_signal(signal.SIGTERM)
+        message = process.communicate()[1]
+    assert process.returncode == 143
     assert message.splitlines()[-1].startswith("stopped on request; go on with --resume (state in")
-    assert len(workers) >= 2
+    assert len(workers) == 2
     assert not [pid for pid in workers if Path(f"/proc/{pid}").exists()]
     assert not Records.open(out).finished()
     assert len(list((out / "states").iterdir())) == 2
+    options = replace(parsed(comparison), workers=1)
+    compare(replace(options, resume=True))
+    compare(replace(options, out=tmp_path / "whole"))
+    resumed, whole = (
+        Records.open(folder).rows().drop(columns="tokens_per_second")
+        for folder in (out, tmp_path / "whole")
+    )
+    pd.testing.assert_frame_equal(resumed, whole)
