@@ -81,8 +81,8 @@ def _passed_on() -> Iterator[tuple[Callable[[], bool], Callable[[], None]]]:
 
     def stop(*_: Any) -> None:
         nonlocal asked
-        asked = True
-        with suppress(RuntimeError):  # started already
+        first, asked = not asked, True
+        if first:
             timer.start()
         for worker in _workers():
             worker.terminate()

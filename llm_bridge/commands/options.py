@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import torch
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
@@ -17,6 +17,7 @@ from llm_bridge.shaping import check_trainable
 from llm_bridge.sources import Checkpoint, Embedded, Source
 from llm_bridge.text_world import TextWorld
 from theory import checks
+from theory.backends import connected
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.penalties import Strength, TargetKL, short
@@ -117,7 +118,8 @@ class World:
         world = self.world()
         world.policy()
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
-        Parallel(self.workers)(delayed(_prepare)(world, seed) for seed in range(self.seeds))
+        with connected("loky", self.workers) as pool:
+            list(pool(delayed(_prepare)(world, seed) for seed in range(self.seeds)))
         return world
 
 

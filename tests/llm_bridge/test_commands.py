@@ -222,8 +222,11 @@ def test_the_command_line(monkeypatch, capsys):
         assert "--out" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("paper", sorted(PAPERS))
-@pytest.mark.parametrize("name", ["compare", "ppo", "reward", "best-of-n"])
+@pytest.mark.parametrize(
+    ("name", "paper"),
+    [("compare", paper) for paper in sorted(PAPERS)]
+    + [(name, "banerjee2024") for name in ("ppo", "reward", "best-of-n")],
+)
 def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch, capsys):
     arguments = ["llm_bridge", name, "--preset", paper, "--dry-run", "--tflops", "100"]
     monkeypatch.setattr("sys.argv", arguments)
