@@ -42,6 +42,9 @@ class Sft:
 def sft(options: Sft) -> None:
     """The model, and its losses."""
     if options.policy is None:
+        for name in ("texts", "count", "adapter_rank"):
+            if getattr(options, name) is not None:
+                raise InputError(name, "given with --policy only", getattr(options, name))
         model, tokenizer = Embedded(options.scale, sft=options.sft).policy(options.cache)
     else:
         model, tokenizer = _tuned(options, options.policy)

@@ -1,5 +1,6 @@
 """Worlds of a user's own checkpoints and data."""
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +8,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from llm_bridge.commands.training import Compare, compare
-from llm_bridge.data.pairs import Labelling
+from llm_bridge.data.pairs import Labelling, Pairs
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.judging.kindness import Kindness
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
-from llm_bridge.sources import Checkpoint
+from llm_bridge.sources import Checkpoint, checked
 from llm_bridge.text_world import TextWorld
 from theory.errors import InputError
 from theory.presets import ensemble_mean
@@ -133,6 +136,45 @@ def test_another_checkpoint_in_the_folder_is_another_world(folder, tmp_path):
     assert before == Checkpoint(str(folder), QUESTIONS)
     (folder / "note.txt").write_text("changed")
     assert before != Checkpoint(str(folder), QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [([1.0], "2 rewards"), ([1.0, float("nan")], "finite"), ([[1.0], [2.0]], "2 rewards")],
+)
+def test_judges_that_do_not_judge(rewards, message):
+    with pytest.raises(InputError, match=message):
+        checked(lambda *_: rewards)(["a", "b"], ["x", "y"])
+
+
+def test_a_judge_may_give_a_list():
+    assert checked(lambda *_: [1, 2])(["a", "b"], ["x", "y"]).tolist() == [1.0, 2.0]
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 12)] * 3), min_size=2), st.integers(0, 9))
+def test_parts_of_comparisons_have_nothing_in_common(rows, seed):
+    pairs = Pairs(*(tuple(map(str, column)) for column in zip(*rows, strict=True)))
+    if len(set(rows)) < 2:
+        with pytest.raises(InputError, match="different"):
+            pairs.split(0.1, rng=np.random.default_rng(seed))
+        return
+    parts = pairs.split(0.1, rng=np.random.default_rng(seed))
+    keys = [set(zip(p.prompts, p.chosen, p.rejected, strict=True)) for p in parts]
+    assert not keys[0] & keys[1]
+    assert sum(map(len, parts)) == len(rows)
+    assert min(map(len, parts)) > 0
+    if len(set(pairs.prompts)) >= 10:
+        assert not set(parts[0].prompts) & set(parts[1].prompts)
+
+
+def test_what_a_judge_says_is_part_of_its_world(folder, tmp_path, monkeypatch):
+    module = tmp_path / "mine.py"
+    module.write_text("def reward(prompts, responses):\n    return [1.0] * len(responses)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = Checkpoint(str(folder), QUESTIONS, judge="mine:reward")
+    module.write_text("def reward(prompts, responses):\n    return [-1.0] * len(responses)\n")
+    importlib.invalidate_caches()
+    assert before != Checkpoint(str(folder), QUESTIONS, judge="mine:reward")
 
 
 def test_kindness():
