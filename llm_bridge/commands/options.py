@@ -28,6 +28,20 @@ OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences"
 
 
 @dataclass(frozen=True)
+class Planning:
+    """What --dry-run assumes."""
+
+    prompt: float = 8.0
+    """Mean tokens of a prompt."""
+    text: float | None = None
+    """Mean tokens of one side of a given comparison."""
+    tflops: float | None = None
+    """Speed of a device in TFLOP/s, for times."""
+    utilisation: float = 0.4
+    """Share of it that is reached."""
+
+
+@dataclass(frozen=True)
 class World:
     """Which language model, prompts, reward models and true reward."""
 
@@ -75,14 +89,7 @@ class World:
     """Folder of trained models."""
     dry_run: bool = False
     """Print what would be done, with parameters, memory and arithmetic, and stop."""
-    prompt_length: float = 8.0
-    """Mean tokens of a prompt, for --dry-run."""
-    pair_length: float | None = None
-    """Mean tokens of one side of a given comparison, for --dry-run."""
-    tflops: float | None = None
-    """Speed of a device in TFLOP/s, for times in --dry-run."""
-    utilisation: float = 0.4
-    """Share of it that is reached."""
+    plan: Planning = Planning()
 
     def source(self) -> Source:
         """Embedded, or checkpoints. Raises `InputError` for a checkpoint without prompts."""

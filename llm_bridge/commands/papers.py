@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from llm_bridge.commands.options import Planning
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
@@ -43,8 +44,7 @@ BANERJEE = Paper(
         "prompts": "stanfordnlp/imdb",
         "count": 20_000,
         "preferences": "weqweasdas/preference_dataset_mix2",
-        "prompt_length": 5.0,
-        "pair_length": 512.0,
+        "plan": Planning(5.0, 512.0),
         "labelling": Labelling(132_000),
         "ensemble": EnsembleSettings(
             "heads", 10, "same",
@@ -82,8 +82,7 @@ REWARD_ROBUST = Paper(
         "prompts": HH_RLHF,
         "count": 4096,
         "preferences": HH_RLHF,
-        "prompt_length": 128.0,
-        "pair_length": 256.0,
+        "plan": Planning(128.0, 256.0),
         "labelling": Labelling(160_000),
         "ensemble": EnsembleSettings(
             "brme", 5, "disjoint", RewardTraining(epochs=1, batch=128, learning_rate=1e-6)
@@ -116,8 +115,7 @@ ADAPTIVE = Paper(
         "prompts": "CarperAI/openai_summarize_tldr",
         "count": 20_000,
         "preferences": "CarperAI/openai_summarize_comparisons",
-        "prompt_length": 350.0,
-        "pair_length": 400.0,
+        "plan": Planning(350.0, 400.0),
         "labelling": Labelling(100_000),
         "ensemble": EnsembleSettings(
             "lora", 5, "same",
@@ -151,8 +149,7 @@ UGDA = Paper(
         "prompts": HH_RLHF,
         "count": 4096,
         "preferences": HH_RLHF,
-        "prompt_length": 128.0,
-        "pair_length": 256.0,
+        "plan": Planning(128.0, 256.0),
         "labelling": Labelling(160_000, noise=0.0),
         "ensemble": EnsembleSettings(
             "lora", 3, "same",
@@ -191,8 +188,7 @@ ZHANG = Paper(
         "prompts": "tatsu-lab/alpaca_farm",
         "count": 4096,
         "preferences": "tatsu-lab/alpaca_farm",
-        "prompt_length": 128.0,
-        "pair_length": 300.0,
+        "plan": Planning(128.0, 300.0),
         "labelling": Labelling(20_000),
         "ensemble": EnsembleSettings(
             "lora", 3, "same",

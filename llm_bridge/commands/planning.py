@@ -23,7 +23,7 @@ def plan(options: World) -> str:
         stages.append(_repeated(_ppo(options), runs))
     if (judge := _judge(options)) is not None:
         stages.append(judge)
-    lines = [table(stages, tflops=options.tflops, utilisation=options.utilisation), ""]
+    lines = [table(stages, tflops=options.plan.tflops, utilisation=options.plan.utilisation), ""]
     lines += [f"{name}: {value}" for name, value in _told(options).items()]
     if options.preset is not None:
         lines += ["", f"{options.preset}:"]
@@ -40,9 +40,9 @@ def _preparation(options: World) -> list[Stage]:
         stages.append(response_stage(
             model, lengths, responses=2 * labelling.pairs, name="pairs"
         ))  # fmt: skip
-    compared = lengths
-    if options.preferences is not None and options.pair_length is not None:
-        compared = Lengths(options.pair_length / 2, options.pair_length / 2)
+    compared, text = lengths, options.plan.text
+    if options.preferences is not None and text is not None:
+        compared = Lengths(text / 2, text / 2)
     for trunk in trunks or [policy]:
         stages += reward_stages(
             trunk, options.ensemble, compared, pairs=labelling.pairs, dtype=options.dtype
@@ -83,7 +83,7 @@ def _told(options: World) -> dict[str, object]:
 
 
 def _lengths(options: World) -> Lengths:
-    return Lengths(options.prompt_length, options.sampling.tokens)
+    return Lengths(options.plan.prompt, options.sampling.tokens)
 
 
 def _repeated(stage: Stage, times: int) -> Stage:

@@ -228,7 +228,7 @@ def test_the_command_line(monkeypatch, capsys):
     + [(name, "banerjee2024") for name in ("ppo", "reward", "best-of-n")],
 )
 def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch, capsys):
-    arguments = ["llm_bridge", name, "--preset", paper, "--dry-run", "--tflops", "100"]
+    arguments = ["llm_bridge", name, "--preset", paper, "--dry-run", "--plan.tflops", "100"]
     monkeypatch.setattr("sys.argv", arguments)
     assert command.main() == 0
     told = capsys.readouterr().out
