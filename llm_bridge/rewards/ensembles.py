@@ -15,10 +15,12 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.tokens import Batch
 from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
 from llm_bridge.rewards.models import RewardTraining
+from llm_bridge.rewards.stacked import states
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text
 from theory.scores import Scores
@@ -84,8 +86,17 @@ class Ensemble:
             model.eval().requires_grad_(False)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Raw scores of all members, (samples, k), one pass a model."""
+        """Raw scores of all members, (samples, k), one pass a trunk."""
+        if self.settings.kind == "lora":
+            return Scores(self.models[0].read(self._adapted, prompts, responses))
         return side_by_side([model.score(prompts, responses) for model in self.models])
+
+    def _adapted(self, batch: Batch) -> Float[torch.Tensor, "batch k"]:
+        """Scores of members that are adapters of one trunk."""
+        names = [model.adapter or "" for model in self.models]
+        hidden = states(self.models[0].trunk, names, batch)
+        scores = [model.head(seen) for model, seen in zip(self.models, hidden, strict=True)]
+        return torch.cat(scores, dim=1)
 
     def parameters(self) -> Parameters:
         """Counts of [zhang2024, sec. 3.1]; a part that members share is loaded once."""

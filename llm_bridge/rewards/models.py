@@ -49,9 +49,7 @@ class RewardModel(torch.nn.Module):
         out = self.trunk(
             input_ids=batch.tokens, attention_mask=batch.mask.long(), position_ids=batch.positions
         )
-        last = batch.prompts.shape[1] + batch.live.sum(1) - 1
-        rows = torch.arange(len(batch), device=last.device)
-        return out.last_hidden_state[rows, last].float()
+        return at_the_end(out.last_hidden_state, batch)
 
     def activate(self) -> None:
         """Make the model's adapter that of the trunk; in training it alone is trainable."""
@@ -88,6 +86,15 @@ class RewardModel(torch.nn.Module):
             for rows in order.split(SCORE_BATCH)
         ]
         return torch.cat(parts)[order.argsort()]
+
+
+def at_the_end(
+    hidden: Float[torch.Tensor, "*members batch time width"], batch: Batch
+) -> Float[torch.Tensor, "*members batch width"]:
+    """Hidden states at the last live token of each response."""
+    last = batch.prompts.shape[1] + batch.live.sum(1) - 1
+    rows = torch.arange(len(batch), device=last.device)
+    return hidden[..., rows, last, :].float()
 
 
 @dataclass(frozen=True)
