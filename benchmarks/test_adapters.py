@@ -62,7 +62,8 @@ def test_stacked_against_switching(trunk, training, rows, length, benchmark):
         pairs = [(seconds(stack), seconds(lambda: switching(trunk, tokens))) for _ in range(9)]
         benchmark(stack)
     benchmark.extra_info["ratio"] = median(slow for _, slow in pairs) / median(f for f, _ in pairs)
-    print(f"\n{rows} rows of {length}, training={training}: {benchmark.extra_info['ratio']:.2f} times faster")
+    ratio = benchmark.extra_info["ratio"]
+    print(f"\n{rows} rows of {length}, training={training}: {ratio:.2f} times faster")
 
 
 def test_ten_heads_against_one(benchmark):
