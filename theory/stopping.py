@@ -28,9 +28,11 @@ class Terminated(SystemExit):
     path: of a state that was saved, if any.
     """
 
+    code = 143
+
     def __init__(self, path: Path | None = None) -> None:
         super().__init__(path)
-        self.path, self.code = path, 143
+        self.path = path
 
     def __str__(self) -> str:
         state = "" if self.path is None else f" (state in {self.path})"

@@ -78,7 +78,10 @@ def test_a_worker_has_one_thread(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "4"
 
 
-def test_what_a_worker_reports_survives_the_way():
+@pytest.mark.parametrize("through", ["pickle", "distributed"])
+def test_what_a_worker_reports_survives_the_way(through):
+    """Dask has exceptions restored without a call of their constructors."""
+    pytest.importorskip(through)
     stopped = pickle.loads(pickle.dumps(Terminated(Path("state.pt"))))
     assert (stopped.path, stopped.code) == (Path("state.pt"), 143)
     assert str(stopped).endswith("(state in state.pt)")
