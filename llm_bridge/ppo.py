@@ -156,7 +156,7 @@ class Trainer:
                 self.actor.model, self.tokenizer, chosen, self.sampling,
                 limit=self.limit, generator=self.generator,
             )  # fmt: skip
-            reading = self.actor(batch)
+            reading = self.actor(batch, entropy=True)
             with self.reference_model() as reference:
                 before = log_probabilities(reference, batch, temperature=self.sampling.temperature)
             token_kl = self._token_kl(batch) if self.settings.exact_kl else None

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
-from llm_bridge.lm.head import logits
+from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits
 from llm_bridge.lm.tokens import Batch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -17,7 +17,8 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 class Reading(NamedTuple):
     """What a policy says of the tokens of responses; entries beyond their end mean nothing.
 
-    entropy: of the next token's distribution, in nats; value: of the state before the token.
+    entropy: of the next token's distribution, in nats, NaN where it was not asked for; value: of
+    the state before the token.
     """
 
     log_prob: Float[torch.Tensor, "batch time"]
@@ -57,27 +58,26 @@ class Actor(torch.nn.Module):
         """Its precision, for whatever is to be compared with its log-probabilities."""
         return torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None)
 
-    def forward(self, batch: Batch) -> Reading:
-        """Read responses; the vocabulary is visited on their tokens only."""
-        shape = batch.responses.shape
+    def forward(self, batch: Batch, *, entropy: bool = False) -> Reading:
+        """Read responses; the vocabulary is visited on their live tokens only."""
         with self.autocast():
             hidden = response_states(self.model, batch)
-            logs = _log_softmax(self.model, hidden, self.temperature)
+            found = logits(self.model, hidden[batch.live])
             seen = hidden if self.critic is None else response_states(self.critic, batch)
-        log_prob = logs.gather(-1, batch.responses.reshape(-1, 1))[:, 0]
-        entropy = -(logs.exp() * logs).sum(-1).detach()
+        spread = torch.full_like(batch.live, torch.nan, dtype=torch.float32)
+        if entropy:
+            spread = _placed(entropies(found, self.temperature), batch)
+        log_prob = chosen_log_probabilities(found, batch.responses[batch.live], self.temperature)
         with torch.autocast(self.device.type, enabled=False):
             value = self.value_head(seen.float())[..., 0]
-        return Reading(log_prob.view(shape), entropy.view(shape), value)
+        return Reading(_placed(log_prob, batch), spread, value)
 
 
 def response_states(model: Any, batch: Batch) -> Float[torch.Tensor, "batch time width"]:
     """Last hidden states before each token of the responses."""
-    out = model.base_model(
-        input_ids=batch.tokens, attention_mask=batch.mask.long(), position_ids=batch.positions
-    )
-    first = batch.prompts.shape[1] - 1
-    return out.last_hidden_state[:, first:-1]
+    tokens, mask, places = (x[:, :-1] for x in (batch.tokens, batch.mask, batch.positions))
+    out = model.base_model(input_ids=tokens, attention_mask=mask.long(), position_ids=places)
+    return out.last_hidden_state[:, batch.prompts.shape[1] - 1 :]
 
 
 @torch.no_grad()
@@ -85,9 +85,8 @@ def log_probabilities(
     model: Any, batch: Batch, *, temperature: float = 1.0
 ) -> Float[torch.Tensor, "batch time"]:
     """ln of the probability of every token of the responses, 0 beyond their end."""
-    logs = _log_softmax(model, response_states(model, batch), temperature)
-    chosen = logs.gather(-1, batch.responses.reshape(-1, 1)).view(batch.responses.shape)
-    return chosen * batch.live
+    found = logits(model, response_states(model, batch)[batch.live])
+    return _placed(chosen_log_probabilities(found, batch.responses[batch.live], temperature), batch)
 
 
 @torch.no_grad()
@@ -95,15 +94,17 @@ def token_distributions(
     model: Any, batch: Batch, *, temperature: float = 1.0
 ) -> Float[torch.Tensor, "batch time words"]:
     """ln of the probabilities of all tokens where each token of the responses was drawn."""
-    logs = _log_softmax(model, response_states(model, batch), temperature)
+    hidden = response_states(model, batch)
+    rows = hidden.reshape(-1, hidden.shape[-1])
+    logs = torch.log_softmax(logits(model, rows).float() / temperature, -1)
     return logs.view(*batch.responses.shape, -1)
 
 
-def _log_softmax(
-    model: Any, hidden: Float[torch.Tensor, "batch time width"], temperature: float
-) -> Float[torch.Tensor, "rows words"]:
-    rows = hidden.reshape(-1, hidden.shape[-1])
-    return torch.log_softmax(logits(model, rows).float() / temperature, -1)
+def _placed(
+    values: Float[torch.Tensor, "tokens"], batch: Batch
+) -> Float[torch.Tensor, "batch time"]:
+    """Values of the live tokens where these are, 0 elsewhere."""
+    return values.new_zeros(batch.live.shape).masked_scatter(batch.live, values)
 
 
 @contextmanager

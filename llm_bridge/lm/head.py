@@ -1,9 +1,10 @@
-"""From hidden states to logits, as each architecture makes them."""
+"""From hidden states to logits, as each architecture makes them, and to log-probabilities."""
 
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch.autograd.function import once_differentiable
 
 from theory.errors import InputError
 
@@ -17,6 +18,10 @@ PROBE = 4
 """Tokens on which a model is compared with `logits`."""
 TOLERANCE = 1e-4
 """Largest difference, as a share of the largest logit; 4 units of rounding where that is more."""
+PART = {"cpu": 2**18}
+"""Logits that are worked on at once, by device: what stays in the cache of a processor."""
+PART_ELSEWHERE = 2**27
+"""512 MiB in float32."""
 
 
 def logits(
@@ -53,6 +58,61 @@ def check_logits(model: Any) -> None:
             "checkpoint", "an architecture whose logits are known here: the output embedding's, "
             "scaled or capped by its config", type(model).__name__, "it is not supported yet",
         )  # fmt: skip
+
+
+def chosen_log_probabilities(
+    logits: Float[torch.Tensor, "rows words"],
+    chosen: Int[torch.Tensor, "rows"],
+    temperature: float,
+) -> Float[torch.Tensor, "rows"]:
+    """ln softmax(logits / temperature) of one word a row, in float32.
+
+    Takes the logits over: its backward pass turns them into their gradient where they are, so no
+    second array of their size is ever made. They must be of no further use to anyone.
+    """
+    return _Chosen.apply(logits, chosen, temperature)
+
+
+@torch.no_grad()
+def entropies(
+    logits: Float[torch.Tensor, "rows words"], temperature: float
+) -> Float[torch.Tensor, "rows"]:
+    """Of softmax(logits / temperature), in nats, in float32 and without gradients."""
+    found = (logits[part].float() / temperature for part in _parts(logits))
+    logs = (torch.log_softmax(part, -1) for part in found)
+    return torch.cat([-(part.exp() * part).sum(-1) for part in logs])
+
+
+class _Chosen(torch.autograd.Function):
+    """d ln p(chosen) / d logits = (1[chosen] - p) / temperature."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, logits: torch.Tensor, chosen: torch.Tensor, temperature: float
+    ) -> torch.Tensor:
+        found = (logits[part].float() / temperature for part in _parts(logits))
+        total = torch.cat([torch.logsumexp(part, -1) for part in found])
+        ctx.save_for_backward(logits, chosen, total)
+        ctx.temperature = temperature
+        return logits.gather(-1, chosen[:, None])[:, 0].float() / temperature - total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        logits, chosen, total = ctx.saved_tensors
+        grad = grads[0] / ctx.temperature
+        for part in _parts(logits):
+            shares = (logits[part].float() / ctx.temperature).sub_(total[part, None]).exp_()
+            found = shares.mul_(-grad[part, None])
+            logits[part] = found.scatter_add_(-1, chosen[part, None], grad[part, None])
+        return logits, None, None
+
+
+def _parts(logits: torch.Tensor) -> list[slice]:
+    """Some rows at a time."""
+    rows, words = logits.shape
+    some = max(1, PART.get(logits.device.type, PART_ELSEWHERE) // words)
+    return [slice(start, start + some) for start in range(0, rows, some)]
 
 
 def _numbers(config: Any, names: tuple[str, ...]) -> list[float]:
