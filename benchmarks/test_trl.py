@@ -15,6 +15,7 @@ import torch
 from transformers import GPT2Config, GPT2ForSequenceClassification, GPT2LMHeadModel
 
 from llm_bridge.actors import make_actor
+from llm_bridge.lm.checkpoints import fuse_activations
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.ppo import Trainer
 from llm_bridge.rewards.normalise import Normaliser
@@ -75,7 +76,7 @@ def our_trainer(model, tokenizer, texts, changed):
         batch=BATCH, epochs=EPOCHS, minibatches=1, learning_rate=RATE, lam=0.95, clip_norm=None,
         **changed,
     )  # fmt: skip
-    reference = deepcopy(model).eval().requires_grad_(False)
+    reference = fuse_activations(deepcopy(model)).eval().requires_grad_(False)
     return Trainer(
         make_actor(reference, settings, temperature=TEMPERATURE, seed=0), reference, tokenizer,
         normaliser, None, texts, vanilla(BETA), settings,

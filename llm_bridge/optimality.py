@@ -170,11 +170,12 @@ def _read(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Utility, price and log-ratio of one response to each prompt."""
     actor, temperature = trainer.actor, trainer.sampling.temperature
+    uniforms = trainer.sampling.uniforms(len(prompts), generator)
     with evaluating(actor), actor.autocast():
         with nullcontext(actor.model) if model == "policy" else trainer.reference_model() as source:
             batch = draw(
                 source, trainer.tokenizer, prompts, trainer.sampling,
-                limit=trainer.limit, generator=generator,
+                limit=trainer.limit, uniforms=uniforms,
             )  # fmt: skip
         now = log_probabilities(actor.model, batch, temperature=temperature)
         with trainer.reference_model() as reference:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from llm_bridge.data.pairs import Judge, decode
-from llm_bridge.lm.actor import Actor, evaluating, log_probabilities, token_distributions
+from llm_bridge.lm.actor import Actor, Reading, evaluating, log_probabilities, token_distributions
 from llm_bridge.lm.checkpoints import quiet
 from llm_bridge.lm.learning_rates import rate
 from llm_bridge.lm.lora import without_adapters
@@ -28,6 +28,7 @@ from theory.objective import Objective
 from theory.penalties import Penalty, TargetKL
 from theory.policy_gradient import (
     Advantages,
+    Surrogate,
     clipped_surrogate,
     clipped_value_loss,
     gae,
@@ -87,7 +88,7 @@ class Trainer:
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay,
             fused=True,
         )  # fmt: skip
-        self.generator = torch.Generator(actor.device).manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed)
         self.rng = np.random.default_rng([seed, 0])
         self.step = 0
 
@@ -134,7 +135,7 @@ class Trainer:
         """Go on from a `state`, to the same numbers as without an interruption."""
         self.actor.load_state_dict(state["actor"], strict=False)
         self.adam.load_state_dict(state["adam"])
-        self.generator.set_state(state["generator"].cpu())
+        self.generator.set_state(state["generator"])
         self.rng.bit_generator.state = state["rng"]
         self.step, self.log_beta = state["step"], state["log_beta"]
         if self.shaper.weights is not None:
@@ -151,10 +152,11 @@ class Trainer:
         """Sample responses; read them by the policy, the reference and the reward models."""
         rows = self.rng.integers(len(self.prompts), size=self.settings.batch)
         chosen = [self.prompts[row] for row in rows]
+        uniforms = self.sampling.uniforms(len(chosen), self.generator)
         with evaluating(self.actor), self.actor.autocast():
             batch = draw(
                 self.actor.model, self.tokenizer, chosen, self.sampling,
-                limit=self.limit, generator=self.generator,
+                limit=self.limit, uniforms=uniforms,
             )  # fmt: skip
             reading = self.actor(batch, entropy=True)
             with self.reference_model() as reference:
@@ -188,12 +190,27 @@ class Trainer:
         settings, met = self.settings, []
         with evaluating(self.actor):
             for _ in range(settings.epochs):
-                order = torch.randperm(
-                    settings.batch, generator=self.generator, device=self.generator.device
-                )
+                order = torch.randperm(settings.batch, generator=self.generator)
                 for rows in order.chunk(settings.minibatches):
                     met.append(self._descend(rolled, found, rows))
         return {name: float(np.mean([m[name] for m in met])) for name in met[0]}
+
+    def losses(
+        self,
+        now: Reading,
+        before: Reading,
+        found: Advantages,
+        live: Bool[torch.Tensor, "batch time"],
+    ) -> tuple[Surrogate, Float[torch.Tensor, ""]]:
+        """Of policy and values, means over tokens."""
+        settings = self.settings
+        surrogate = clipped_surrogate(
+            now.log_prob, before.log_prob, found.advantages, settings.clip, live
+        )
+        value = clipped_value_loss(
+            now.value, before.value, found.returns, settings.value_clip, live
+        )
+        return surrogate, value
 
     def _descend(
         self, rolled: Rollout, found: Advantages, rows: Int[torch.Tensor, "rows"]
@@ -210,16 +227,17 @@ class Trainer:
             before, targets = (
                 [x[part, :width] for x in parts] for parts in (rolled.reading, found)
             )
-            surrogate = clipped_surrogate(now.log_prob, before[0], targets[0], settings.clip, live)
-            value = clipped_value_loss(now.value, before[2], targets[1], settings.value_clip, live)
+            surrogate, value = self.losses(now, Reading(*before), Advantages(*targets), live)
             share = live.sum() / total
             loss = share * (surrogate.loss + settings.value_coefficient * value)
             loss.backward()
             for name, number in (("policy_loss", surrogate.loss), ("value_loss", value),
                                  ("clip_fraction", surrogate.clip_fraction)):  # fmt: skip
                 met[name] += float((share * number).detach())
-        largest = np.inf if settings.clip_norm is None else settings.clip_norm
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, largest)
+        grads = [p.grad for p in self.parameters if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        if settings.clip_norm is not None:
+            torch.nn.utils.clip_grads_with_norm_(self.parameters, settings.clip_norm, norm)
         met["grad_norm"] = float(norm)
         if not np.isfinite(sum(met.values())):
             raise InputError("loss", "finite", met, "lower the learning rate")

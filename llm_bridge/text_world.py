@@ -102,8 +102,7 @@ class TextWorld:
 
     def generator(self, seed: int, purpose: str) -> torch.Generator:
         """Of random numbers for one purpose."""
-        device = self.policy()[0].device
-        return torch.Generator(device).manual_seed(hash_seed(seed, purpose))
+        return torch.Generator().manual_seed(hash_seed(seed, purpose))
 
     def pairs(self, seed: int, *, held_out: bool = False) -> Pairs:
         """Comparisons to learn from, or others; of given ones a tenth at least is held out."""

@@ -93,10 +93,9 @@ def respond(
     """One sampled response a prompt, as text; limit: tokens of prompt and response together."""
     texts: list[str] = []
     for start in range(0, len(prompts), batch):
-        drawn = draw(
-            model, tokenizer, prompts[start : start + batch], sampling,
-            limit=limit, generator=generator,
-        )  # fmt: skip
+        some = prompts[start : start + batch]
+        uniforms = sampling.uniforms(len(some), generator)
+        drawn = draw(model, tokenizer, some, sampling, limit=limit, uniforms=uniforms)
         texts += decode(tokenizer, drawn)
     return texts
 

@@ -6,6 +6,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from llm_bridge.embedded.language import WORDS
+from llm_bridge.lm.checkpoints import fuse_activations
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 SIZES = {"tiny": (2, 64, 4), "small": (3, 96, 4), "medium": (4, 128, 8)}
@@ -29,7 +30,7 @@ def build_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
 
 def build_model(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
     """A GPT-2 of random weights."""
-    return GPT2LMHeadModel(build_config(size, tokenizer))
+    return fuse_activations(GPT2LMHeadModel(build_config(size, tokenizer)))
 
 
 def build_config(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:

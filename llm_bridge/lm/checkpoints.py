@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
+from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
 from llm_bridge.judging.published_reward import PublishedReward
@@ -92,6 +93,15 @@ def context_length(model: Any) -> int:
     return found
 
 
+def fuse_activations(model: Any) -> Any:
+    """The model, with GPT-2's GELU computed in one operation in place of eight; it is the same."""
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, NewGELUActivation):
+                setattr(module, name, torch.nn.GELU(approximate="tanh"))
+    return model
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Without the library's progress bars and load reports: what matters of them is an error."""
@@ -130,7 +140,7 @@ def _load(kind: Any, folder: Path, dtype: str, device: str) -> Any:
             f"{folder} without {', '.join(sorted(found['missing_keys'])[:3])}",
             "they would be random",
         )  # fmt: skip
-    return model.to(device).eval().requires_grad_(False)
+    return fuse_activations(model).to(device).eval().requires_grad_(False)
 
 
 def _base(folder: Path) -> str:

@@ -40,6 +40,13 @@ class Sampling:
         """Whether the policy differs from what is sampled."""
         return self.top_k > 0 or self.top_p < 1
 
+    def uniforms(self, rows: int, generator: torch.Generator) -> Float[torch.Tensor, "rows time"]:
+        """The random numbers in [0, 1) that decide so many responses, on the CPU.
+
+        A response is thus the same on any device, and whatever others are drawn beside it.
+        """
+        return torch.rand(rows, self.tokens, generator=generator)
+
     def cut(self, logits: Float[torch.Tensor, "batch words"]) -> Float[torch.Tensor, "batch words"]:
         """Logits at the temperature, -inf beyond the top k and the nucleus."""
         logits = logits.float() / self.temperature
@@ -62,7 +69,7 @@ def draw(
     sampling: Sampling,
     *,
     limit: int,
-    generator: torch.Generator,
+    uniforms: Float[torch.Tensor, "batch time"],
 ) -> Batch:
     """A response to each prompt; limit: tokens of prompt and response together.
 
@@ -71,7 +78,7 @@ def draw(
     tokens, mask = encode_prompts(tokenizer, prompts, limit=limit - sampling.tokens)
     return sample(
         model, tokens.to(model.device), mask.to(model.device), sampling,
-        eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, generator=generator,
+        eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, uniforms=uniforms,
     )  # fmt: skip
 
 
@@ -84,24 +91,24 @@ def sample(
     *,
     eos: int,
     pad: int,
-    generator: torch.Generator,
+    uniforms: Float[torch.Tensor, "batch time"],
 ) -> Batch:
     """Responses up to and with their first `eos`, or cut at `sampling.tokens`.
 
-    Stops early when every response has ended.
+    uniforms: of `sampling.uniforms`, which decide the tokens. Stops early when every response has
+    ended.
     """
     mask, cache, drawn, live = prompt_mask, None, [], []
     tokens, places = prompts, positions(prompt_mask)
     going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
-    for _ in range(sampling.tokens):
+    for uniform in uniforms.to(prompts.device).unbind(1):
         out = model(
             input_ids=tokens, attention_mask=mask.long(), position_ids=places,
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         cache = out.past_key_values
         shares = sampling.cut(out.logits[:, -1]).softmax(-1)
-        chosen = torch.multinomial(shares, 1, generator=generator)
-        chosen = torch.where(going[:, None], chosen, pad)
+        chosen = torch.where(going[:, None], choose(shares, uniform[:, None]), pad)
         drawn.append(chosen)
         live.append(going[:, None])
         going = going & (chosen[:, 0] != eos)
@@ -110,3 +117,13 @@ def sample(
         mask = torch.cat([mask, live[-1]], dim=1)
         tokens, places = chosen, (places.max(-1, keepdim=True).values + 1)
     return Batch(prompts, prompt_mask, torch.cat(drawn, dim=1), torch.cat(live, dim=1))
+
+
+def choose(
+    shares: Float[torch.Tensor, "batch words"], uniforms: Float[torch.Tensor, "batch 1"]
+) -> Int[torch.Tensor, "batch 1"]:
+    """The word at which the cumulative shares pass each number in [0, 1), never one of share 0."""
+    passed = shares.cumsum(-1)
+    total = passed[:, -1:]
+    sought = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
+    return torch.searchsorted(passed, sought, right=True)

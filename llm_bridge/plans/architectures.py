@@ -16,7 +16,7 @@ from transformers import (
     LlamaConfig,
 )
 
-from llm_bridge.lm.checkpoints import DTYPES, quiet
+from llm_bridge.lm.checkpoints import DTYPES, fuse_activations, quiet
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.snapshots import snapshot
 from theory import checks
@@ -152,7 +152,8 @@ class Architecture:
     def _built(self, dtype: str) -> Any:
         checks.one_of("dtype", dtype, DTYPES)
         with torch.device("meta"), quiet():
-            return AutoModelForCausalLM.from_config(self.config, dtype=DTYPES[dtype])
+            made = AutoModelForCausalLM.from_config(self.config, dtype=DTYPES[dtype])
+        return fuse_activations(made)
 
 
 def architecture(path: str | Path) -> Architecture:

@@ -1,5 +1,6 @@
 """A user's checkpoints: policies, trunks and judges of several architectures, and refusals."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,13 @@ from transformers import (
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.embedded.tiny import build_tokenizer
 from llm_bridge.lm.actor import Actor, log_probabilities
-from llm_bridge.lm.checkpoints import context_length, load_judge, load_policy, load_trunk
+from llm_bridge.lm.checkpoints import (
+    context_length,
+    fuse_activations,
+    load_judge,
+    load_policy,
+    load_trunk,
+)
 from llm_bridge.lm.head import check_logits, logits
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling, sample
@@ -112,9 +119,10 @@ def test_cached_sampling_has_the_probabilities_of_one_pass(loaded):
     """With left padding, tied embeddings, scaled embeddings and shared key-value heads."""
     model, tokenizer = loaded
     tokens, mask = encode_prompts(tokenizer, PROMPTS, limit=20)
-    generator, seen = torch.Generator().manual_seed(0), []
+    seen, sampling = [], Sampling(12)
+    uniforms = sampling.uniforms(len(PROMPTS), torch.Generator().manual_seed(0))
     hook = model.register_forward_hook(lambda *call: seen.append(call[2].logits[:, -1]))
-    batch = sample(model, tokens, mask, Sampling(12), eos=2, pad=0, generator=generator)
+    batch = sample(model, tokens, mask, sampling, eos=2, pad=0, uniforms=uniforms)
     hook.remove()
     logs = torch.log_softmax(torch.stack(seen, dim=1), -1)
     cached = logs.gather(-1, batch.responses[..., None])[..., 0] * batch.live
@@ -327,3 +335,20 @@ def test_a_tokenizer_that_does_not_fit(folders, tmp_path):
         saved(tmp_path, GPT2LMHeadModel(gpt2()), tokenizer)
         with pytest.raises(InputError, match=message):
             load_policy(tmp_path)
+
+
+def test_fused_activations_are_the_models_own():
+    config = GPT2Config(vocab_size=50, n_embd=32, n_layer=2, n_head=2, n_positions=16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(config).eval()
+        tokens = torch.randint(50, (2, 8))
+    plain = deepcopy(model)
+    fuse_activations(model)
+    assert model.transformer.h[1].mlp.act.approximate == "tanh"
+    found, expected = (m(tokens, labels=tokens) for m in (model, plain))
+    torch.testing.assert_close(found.logits, expected.logits, atol=FLOAT32, rtol=FLOAT32)
+    found.loss.backward()
+    expected.loss.backward()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=FLOAT32, rtol=FLOAT32)

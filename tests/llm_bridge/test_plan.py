@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM, GemmaConfig, GPT2Config, LlamaCon
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.lm.actor import response_states
+from llm_bridge.lm.checkpoints import fuse_activations
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sft import FineTuning
 from llm_bridge.lm.tokens import Batch
@@ -53,7 +54,7 @@ def gemma():
 
 
 def real(name, lora):
-    model = AutoModelForCausalLM.from_config(SMALL[name]).eval()
+    model = fuse_activations(AutoModelForCausalLM.from_config(SMALL[name])).eval()
     if lora is not None:
         lora.attach(model, "a", seed=0)
     return model

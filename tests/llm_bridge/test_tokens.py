@@ -5,12 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2TokenizerFast
 
 from llm_bridge.data.pairs import decode
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.lm.actor import Actor, log_probabilities
-from llm_bridge.lm.sampling import Sampling, draw, sample
+from llm_bridge.lm.sampling import Sampling, choose, draw, sample
 from llm_bridge.lm.tokens import Batch, encode, encode_prompts, positions
 from tests.tolerance import ALPHA, FLOAT32
 from theory.errors import InputError
@@ -30,10 +32,10 @@ def model():
 
 def drawn(model, sampling, prompts=PROMPTS, seed=0):
     tokens, mask = encode_prompts(TOKENIZER, prompts, limit=20)
-    generator = torch.Generator().manual_seed(seed)
+    uniforms = sampling.uniforms(len(prompts), torch.Generator().manual_seed(seed))
     return sample(
         model, tokens, mask, sampling, eos=TOKENIZER.eos_token_id, pad=TOKENIZER.pad_token_id,
-        generator=generator,
+        uniforms=uniforms,
     )  # fmt: skip
 
 
@@ -64,8 +66,9 @@ def test_a_tokenizer_that_puts_a_space_before_a_text(prompt):
     """Tokens come back wherever they are those that the tokenizer makes of their text."""
     model = AutoModelForCausalLM.from_pretrained(MODELS / "stories260k").eval()
     tokenizer = AutoTokenizer.from_pretrained(MODELS / "stories260k")
-    prompts, generator = [prompt] * 60, torch.Generator().manual_seed(0)
-    batch = draw(model, tokenizer, prompts, Sampling(8, 0.5), limit=100, generator=generator)
+    prompts, sampling = [prompt] * 60, Sampling(8, 0.5)
+    uniforms = sampling.uniforms(60, torch.Generator().manual_seed(0))
+    batch = draw(model, tokenizer, prompts, sampling, limit=100, uniforms=uniforms)
     texts = decode(tokenizer, batch)
     again = encode(tokenizer, prompts, texts, limit=100, empty=True)
     assert decode(tokenizer, again) == texts
@@ -149,6 +152,27 @@ def test_cached_sampling_follows_the_model(model):
     counts = torch.bincount(batch.responses[rows, 1], minlength=len(shares))
     for share, count in zip(shares.tolist(), counts.tolist(), strict=True):
         assert share in clopper_pearson(count, int(rows.sum()), ALPHA)
+
+
+def test_a_response_does_not_depend_on_those_beside_it(model):
+    together = drawn(model, Sampling(12), PROMPTS[:1] * 9)
+    uniforms = Sampling(12).uniforms(9, torch.Generator().manual_seed(0))
+    alone = draw(model, TOKENIZER, PROMPTS[:1], Sampling(12), limit=40, uniforms=uniforms[4:5])
+    width = alone.responses.shape[1]
+    assert torch.equal(alone.responses[0], together.responses[4, :width])
+    assert len(set(map(tuple, together.responses.tolist()))) > 5
+
+
+@given(
+    st.lists(st.sampled_from([0.0, 1e-30, 0.1, 1.0]), min_size=1, max_size=9).filter(any),
+    st.sampled_from([0.0, 0.1, 0.5, 1 - 2**-24]),
+)
+def test_words_stand_where_their_shares_add_up(weights, uniform):
+    shares = torch.tensor([weights]) / sum(weights)
+    word = int(choose(shares, torch.tensor([[uniform]])))
+    assert shares[0, word] > 0
+    before, after = shares[0, :word].sum().item(), shares[0, : word + 1].sum().item()
+    assert before - FLOAT32 <= uniform <= after + FLOAT32
 
 
 def test_cuts_keep_the_most_likely():
