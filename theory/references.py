@@ -60,6 +60,9 @@ REFERENCES = {
         "Johnson and Lindenstrauss", 1984, "Extensions of Lipschitz mappings into a Hilbert space"
     ),
     "kingma2015": Reference("Kingma and Ba", 2015, "Adam: A Method for Stochastic Optimization"),
+    "loshchilov2019": Reference(
+        "Loshchilov and Hutter", 2019, "Decoupled Weight Decay Regularization"
+    ),
     "lambert2024": Reference(
         "Lambert et al.", 2024, "RewardBench: Evaluating Reward Models for Language Modeling"
     ),
