@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from llm_bridge.lm.actor import PRECISIONS
 from llm_bridge.lm.learning_rates import SCHEDULES
 from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.sampling import DECODINGS
 from llm_bridge.member_weights import MemberDual
 from llm_bridge.shaping import CHARGES
 from theory import checks
@@ -56,6 +57,8 @@ class Settings:
     """Adapters to train in place of all weights; the reference is the model below them."""
     precision: str = "float32"
     """Of matrix products, 'float32' or 'bfloat16'."""
+    decoding: str = "eager"
+    """How responses are computed: 'eager', or as CUDA 'graphs', recorded once and replayed."""
     exact_kl: bool = False
     """Record the KL of whole token distributions too, at twice the cost of the
     reference."""
@@ -84,6 +87,7 @@ class Settings:
         if self.steer_by == "kl_exact" and not self.exact_kl:
             raise InputError("steer_by", "'kl' or 'kl_k3' without exact_kl", self.steer_by)
         checks.one_of("precision", self.precision, PRECISIONS)
+        checks.one_of("decoding", self.decoding, DECODINGS)
         if self.batch % (self.minibatches * self.accumulate):
             raise InputError(
                 "batch", f"a multiple of minibatches x accumulate "

@@ -7,9 +7,14 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 
+from llm_bridge.lm.decoding import STRIDE, recorded
 from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError
+
+DECODINGS = ("eager", "graphs")
+"""How tokens are computed: 'eager' on a cache that grows, or in steps of fixed shape, which on a
+GPU are recorded as CUDA 'graphs' and replayed. Both give the same tokens, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,12 @@ class Sampling:
             logits = logits.masked_fill(outside, -torch.inf)
         return logits
 
+    def pick(
+        self, logits: Float[torch.Tensor, "batch words"], uniforms: Float[torch.Tensor, "batch 1"]
+    ) -> Int[torch.Tensor, "batch 1"]:
+        """The tokens that numbers in [0, 1) decide."""
+        return choose(self.cut(logits).softmax(-1), uniforms)
+
 
 def draw(
     model: Any,
@@ -70,15 +81,17 @@ def draw(
     *,
     limit: int,
     uniforms: Float[torch.Tensor, "batch time"],
+    decoding: str = "eager",
 ) -> Batch:
     """A response to each prompt; limit: tokens of prompt and response together.
 
-    Raises `InputError` as `encode_prompts`.
+    Raises `InputError` as `encode_prompts` and `sample`.
     """
     tokens, mask = encode_prompts(tokenizer, prompts, limit=limit - sampling.tokens)
     return sample(
         model, tokens.to(model.device), mask.to(model.device), sampling,
         eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, uniforms=uniforms,
+        decoding=decoding,
     )  # fmt: skip
 
 
@@ -92,31 +105,40 @@ def sample(
     eos: int,
     pad: int,
     uniforms: Float[torch.Tensor, "batch time"],
+    decoding: str = "eager",
 ) -> Batch:
     """Responses up to and with their first `eos`, or cut at `sampling.tokens`.
 
-    uniforms: of `sampling.uniforms`, which decide the tokens. Stops early when every response has
-    ended.
+    uniforms: of `sampling.uniforms`, which decide the tokens; decoding: one of `DECODINGS`. Stops
+    early when every response has ended. Raises `InputError` for 'graphs' of a model with layers of
+    a sliding window.
     """
+    checks.one_of("decoding", decoding, DECODINGS)
+    uniforms = uniforms.to(prompts.device)
+    if decoding == "graphs":
+        found = recorded(model, prompts, prompt_mask, sampling, eos=eos, pad=pad, uniforms=uniforms)
+        return Batch(prompts, prompt_mask, *found)
     mask, cache, drawn, live = prompt_mask, None, [], []
     tokens, places = prompts, positions(prompt_mask)
     going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
-    for uniform in uniforms.to(prompts.device).unbind(1):
+    stride = 1 if prompts.device.type == "cpu" else STRIDE
+    for step, uniform in enumerate(uniforms.unbind(1), 1):
         out = model(
             input_ids=tokens, attention_mask=mask.long(), position_ids=places,
             past_key_values=cache, use_cache=True, logits_to_keep=1,
         )  # fmt: skip
         cache = out.past_key_values
-        shares = sampling.cut(out.logits[:, -1]).softmax(-1)
-        chosen = torch.where(going[:, None], choose(shares, uniform[:, None]), pad)
-        drawn.append(chosen)
+        chosen = sampling.pick(out.logits[:, -1], uniform[:, None])
+        drawn.append(chosen.masked_fill(~going[:, None], pad))
         live.append(going[:, None])
         going = going & (chosen[:, 0] != eos)
-        if not going.any():
+        if step % stride == 0 and not going.any():
             break
         mask = torch.cat([mask, live[-1]], dim=1)
-        tokens, places = chosen, (places.max(-1, keepdim=True).values + 1)
-    return Batch(prompts, prompt_mask, torch.cat(drawn, dim=1), torch.cat(live, dim=1))
+        tokens, places = drawn[-1], (places.max(-1, keepdim=True).values + 1)
+    counted = torch.cat(live, dim=1)
+    width = int(counted.sum(1).max())
+    return Batch(prompts, prompt_mask, torch.cat(drawn, dim=1)[:, :width], counted[:, :width])
 
 
 def choose(
