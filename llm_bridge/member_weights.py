@@ -44,13 +44,13 @@ class MemberWeights:
 
     def __init__(self, utility: PolicyWorstMix, start: Any, settings: MemberDual) -> None:
         self._utility, self._settings = utility, settings
-        self.set(start)
+        self.set(torch.as_tensor(start, dtype=torch.float64).clamp(min=SMALLEST))
         self._means: Float[torch.Tensor, "m"] | None = None
 
     def set(self, weights: Any) -> None:
         """Go on from these weights."""
         known = torch.as_tensor(weights, dtype=torch.float64).reshape(-1)
-        self._log_weights = known.clamp(min=SMALLEST).log().log_softmax(0)
+        self._log_weights = known.log().log_softmax(0)
 
     @property
     def weights(self) -> Float[torch.Tensor, "m"]:

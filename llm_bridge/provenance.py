@@ -1,13 +1,14 @@
 """What a saved policy was trained for: a file beside its weights, and how to read it."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from llm_bridge.ppo import Trainer
+from llm_bridge.learner import Learner
 from theory.errors import InputError
 from theory.files import write_text
 from theory.objective import Objective
@@ -38,19 +39,21 @@ class Provenance(NamedTuple):
                 return replace(made, strength=Penalty(self.beta))
         return None
 
-    def resume(self, trainer: Trainer) -> None:
-        """Give a trainer of that objective the member weights of the end."""
-        weights = trainer.shaper.weights
+    def resume(self, learner: Learner) -> None:
+        """Give a learner of that objective the member weights of the end."""
+        weights = learner.shaper.weights
         if weights is not None and self.member_weights is not None:
             weights.set(self.member_weights)
 
 
-def keep(folder: Path, trainer: Trainer, *, seed: int, world: Any) -> None:
+def keep(
+    folder: Path, save: Callable[[Path], None], learner: Learner, *, seed: int, world: Any
+) -> None:
     """Write a trained policy and where it comes from."""
-    trainer.save_policy(folder)
-    weights = trainer.shaper.weights
+    save(folder)
+    weights = learner.shaper.weights
     found = Provenance(
-        repr(_unit(trainer.shaper.objective)), float(np.exp(trainer.log_beta)), seed, repr(world),
+        repr(_unit(learner.shaper.objective)), float(np.exp(learner.log_beta)), seed, repr(world),
         None if weights is None else weights.weights.tolist(),
     )  # fmt: skip
     write_text(folder / FILE, json.dumps(found._asdict(), indent=2))

@@ -3,9 +3,8 @@
 import json
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,17 @@ import torch
 from llm_bridge.actors import make_actor
 from llm_bridge.caching import DONE, cached, default_cache
 from llm_bridge.data.pairs import Judge, Labelling, Pairs, respond, sample_pairs
-from llm_bridge.interruption import load_state, save_state, termination
+from llm_bridge.evaluations import Row, evaluated
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.ppo import Trainer
+from llm_bridge.processes import ALONE, Processes
 from llm_bridge.provenance import keep
 from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.rewards.fusion import Fusion
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.rewards.normalise import CENTRINGS, SMALLEST, Normaliser
+from llm_bridge.rollout import Rollout
 from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
 from llm_bridge.sources import Embedded, Source
@@ -49,6 +50,7 @@ class TextWorld:
     sampling:   of all responses.
     states:     folder of the states of trainings that are under way, to go on from; None keeps
                 none. policies: folder for trained policies, likewise.
+    processes:  that train a policy together; the main one writes. Folders are common to all.
     """
 
     source: Source = Embedded()
@@ -60,6 +62,7 @@ class TextWorld:
     cache: Path = field(default_factory=default_cache, compare=False, repr=False)
     states: Path | None = field(default=None, compare=False, repr=False)
     policies: Path | None = field(default=None, compare=False, repr=False)
+    processes: Processes = field(default=ALONE, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.references < SMALLEST:
@@ -143,29 +146,27 @@ class TextWorld:
         With `states`, a training that was cut off goes on from its last evaluation, to the same
         rows. Raises `Terminated` once all is saved where SIGTERM asked to stop.
         """
+        together = self.processes
         for seed in seeds:
+            together.on_main(partial(self.normaliser, seed))
+            together.agree("cache", self.normaliser(seed).offset)
             trainer = self.trainer(objective, optimiser, seed)
-            state, rows = self._state_file(objective, optimiser, seed), []
-            if state is not None and state.exists():
-                found = load_state(state, trainer.actor.device)
-                trainer.load(found["trainer"])
-                rows = found["rows"]
-            yield from (pd.DataFrame([row]) for row in rows)
-            with nullcontext(bool) if state is None else termination(state) as asked:
-                for step, row, rolled in trainer.run(steps):
-                    due = step == 1 or step % evaluate_every == 0 or step == steps
-                    if due:
-                        text = rolled.prompts[0] + rolled.responses[0]
-                        rows.append({"seed": seed, "step": step, **row, "text": text})
-                    if state is not None and (due or asked()):
-                        save_state(state, {"trainer": trainer.state(), "rows": rows})
-                        if asked():
-                            break
-                    if due:
-                        yield pd.DataFrame([rows[-1]])
+            state = self._state_file(objective, optimiser, seed)
+
+            def described(step: int, row: Row, rolled: Rollout, seed: int = seed) -> list[Row]:
+                text = rolled.prompts[0] + rolled.responses[0]
+                return [{"seed": seed, "step": step, **row, "text": text}]
+
+            yield from evaluated(
+                trainer, described, steps=steps, every=evaluate_every, state=state,
+                device=trainer.actor.device, together=together,
+            )  # fmt: skip
             if self.policies is not None:
-                keep(self.policies / f"{_slug(objective)}-{seed}", trainer, seed=seed, world=self)
-            if state is not None:
+                folder = self.policies / f"{slug(objective)}-{seed}"
+                together.on_main(
+                    partial(keep, folder, trainer.save_policy, trainer, seed=seed, world=self)
+                )
+            if state is not None and together.main:
                 state.unlink()
 
     def trainer(self, objective: Objective, settings: Settings, seed: int) -> Trainer:
@@ -177,7 +178,7 @@ class TextWorld:
         return Trainer(
             actor, model if settings.lora is None else None, tokenizer, self.normaliser(seed),
             self.gold, self.prompts, objective, settings, sampling=self.sampling, limit=self.limit,
-            seed=hash_seed(seed, "ppo"),
+            seed=hash_seed(seed, "ppo"), processes=self.processes,
         )  # fmt: skip
 
     def _state_file(self, objective: Objective, settings: Settings, seed: int) -> Path | None:
@@ -186,7 +187,7 @@ class TextWorld:
         return cached(self.states, "state", (self, objective, settings, seed)).with_suffix(".pt")
 
 
-def _slug(objective: Objective) -> str:
+def slug(objective: Objective) -> str:
     """A folder's name, e.g. `variance-aware_PPO-0.05`."""
     name = f"{objective.name or objective}-{short(objective.strength)}"
     return re.sub(r"[^\w.-]+", "_", name)

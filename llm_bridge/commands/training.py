@@ -1,5 +1,6 @@
 """`ppo` and `compare`: policies trained under objectives, with records and figures."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -8,7 +9,12 @@ from tqdm import tqdm
 
 from llm_bridge.commands.options import Training
 from llm_bridge.compare_figure import draw
-from theory.experiment import run
+from llm_bridge.leading import follow, leading
+from llm_bridge.processes import Processes, launched
+from llm_bridge.text_world import TextWorld
+from llm_bridge.trackers import Tracked, check_tracker
+from theory.errors import InputError
+from theory.experiment import World, run
 from theory.records import Records
 
 STUDY = (
@@ -45,25 +51,54 @@ class Compare(Training):
 def ppo(options: Ppo) -> None:
     """Records, and a folder for each policy."""
     records = _trained(options, options.out, keep=True)
-    _show(records, by=["objective", "seed"])
-    print(f"policies in {(options.out / 'policies').resolve()}")
+    if records is not None:
+        _show(records, by=["objective", "seed"])
+        print(f"policies in {(options.out / 'policies').resolve()}")
 
 
 def compare(options: Compare) -> None:
     """Records, a table of the ends, and the curves."""
     records = _trained(options, options.out, keep=options.keep)
-    _show(records, by=["objective"])
-    print(f"figure: {draw(records.rows(), options.out).resolve()}")
+    if records is not None:
+        _show(records, by=["objective"])
+        print(f"figure: {draw(records.rows(), options.out).resolve()}")
 
 
-def _trained(options: Training, out: Path, *, keep: bool) -> Records:
-    """Every objective on every seed, in cells that can be cut off and resumed."""
+def _trained(options: Training, out: Path, *, keep: bool) -> Records | None:
+    """Every objective on every seed, in cells that can be cut off and resumed.
+
+    Of several processes the first alone has the records; the others only take part.
+    """
+    with launched(options.device) as processes:
+        if not processes.main:
+            follow(processes)
+            return None
+        with leading(processes) as lead:
+            return _run(options, out, keep, processes, lead)
+
+
+def _run(
+    options: Training,
+    out: Path,
+    keep: bool,
+    processes: Processes,
+    lead: Callable[[TextWorld], World],
+) -> Records:
     objectives, settings = options.objectives(), options.settings()
-    world = replace(
-        options.prepared(), states=out / "states", policies=out / "policies" if keep else None
+    processes.check(settings)
+    if processes.count > 1 and options.workers > 1:
+        raise InputError(
+            "workers", f"1 where {processes.count} processes train a policy", options.workers
+        )
+    if options.tracker is not None:
+        check_tracker(options.tracker)
+    world = lead(
+        replace(
+            options.prepared(), states=out / "states", policies=out / "policies" if keep else None
+        )
     )
     return run(
-        world,
+        world if options.tracker is None else Tracked(world, options.tracker, out / "tracker"),
         objectives,
         settings,
         range(options.seeds),

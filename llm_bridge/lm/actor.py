@@ -45,9 +45,9 @@ class Actor(torch.nn.Module):
         self.model, self.critic, self.temperature = model, critic, temperature
         self._dtype = PRECISIONS[precision]
         width = (model if critic is None else critic).config.hidden_size
-        self.value_head = torch.nn.Linear(width, 1, device=model.device)
-        torch.nn.init.zeros_(self.value_head.weight)
-        torch.nn.init.zeros_(self.value_head.bias)
+        self.value_head: torch.nn.Module = torch.nn.Linear(width, 1, device=model.device)
+        for parameter in self.value_head.parameters():
+            torch.nn.init.zeros_(parameter)
 
     @property
     def device(self) -> torch.device:

@@ -63,6 +63,11 @@ class Batch:
         return self.prompts, self.prompt_mask, self.responses, self.live
 
 
+def below(parts: Sequence[Batch]) -> Batch:
+    """Batches of one width below each other."""
+    return Batch(*map(torch.cat, zip(*(part._tensors() for part in parts), strict=True)))
+
+
 def positions(mask: Bool[torch.Tensor, "batch time"]) -> Int[torch.Tensor, "batch time"]:
     """0, 1, 2 ... over the tokens of each row that are not padding; 0 on padding."""
     counted = mask.long().cumsum(-1) - 1

@@ -112,7 +112,7 @@ def test_a_policy_says_what_it_was_trained_for(quick, brief, tmp_path):
     trainer = quick.trainer(objective, brief, 1)
     for _ in trainer.run(2):
         pass
-    keep(tmp_path, trainer, seed=1, world=quick)
+    keep(tmp_path, trainer.save_policy, trainer, seed=1, world=quick)
     found = origin(tmp_path)
     assert (found.seed, found.world) == (1, repr(quick))
     same = found.preset()
