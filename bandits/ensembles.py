@@ -1,18 +1,50 @@
 """Kinds of reward ensembles by what their members share [zhang2024, sec. 3.1]."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 import torch
+from jaxtyping import Float
 
 from bandits.comparisons import Comparisons
 from bandits.ensemble import Ensemble, Outputs, Parameters, Shared
 from bandits.networks import Layers
 from bandits.posteriors import Brme, Laplace
+from bandits.reward_models import RewardTraining
 from bandits.streams import uniform
 from theory import checks
+
+Loss = Callable[[torch.Tensor], torch.Tensor]
+"""Of the scores (seeds, members, prompts, responses) of all networks, summed over them."""
+
+
+def no_loss(scores: torch.Tensor) -> torch.Tensor:
+    """Zero."""
+    return scores.new_zeros(())
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Members as they are: what an optimiser moves, and their scores of all cells."""
+
+    parameters: Layers
+    scores: Callable[[], Float[torch.Tensor, "seeds members prompts responses"]]
+
+    def outputs(self) -> Outputs:
+        """What they say now."""
+        return Outputs(self.scores().detach())
+
+    def fit(self, training: RewardTraining, data: Comparisons, extra: Loss = no_loss) -> "Fitted":
+        """These members, after training on comparisons and an `extra` loss of their scores."""
+
+        def loss(_: int) -> torch.Tensor:
+            scores = self.scores()
+            return training.bradley_terry(data, scores) + extra(scores)
+
+        training.fit(self.parameters, loss)
+        return self
 
 
 @dataclass(frozen=True)
@@ -21,11 +53,18 @@ class Independent(Ensemble):
 
     def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
         """One stage."""
+        return self.fitted(data, seeds, shape).outputs()
+
+    def fitted(
+        self,
+        data: Comparisons,
+        seeds: Sequence[int],
+        shape: tuple[int, int],
+        extra: Loss = no_loss,
+    ) -> Fitted:
+        """Members that can be trained on; `extra` is added to their loss."""
         layers = self._init(data, seeds, "reward", shape, self.members)
-        self.training.fit(
-            layers, lambda _: self.training.bradley_terry(data, self.network(layers, shape))
-        )
-        return Outputs(self.network(layers, shape).detach())
+        return Fitted(layers, lambda: self.network(layers, shape)).fit(self.training, data, extra)
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
         """k (M + L)."""
@@ -82,6 +121,16 @@ class LowRank(Shared):
 
     def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
         """A trunk, then adapters and heads."""
+        return self.fitted(data, seeds, shape).outputs()
+
+    def fitted(
+        self,
+        data: Comparisons,
+        seeds: Sequence[int],
+        shape: tuple[int, int],
+        extra: Loss = no_loss,
+    ) -> Fitted:
+        """Members whose adapters and heads can be trained on; `extra` is added to their loss."""
         trunk = self._single(data, seeds, shape)[:-2]
         heads = self._heads(data, seeds, "head", shape)
         down, up = self._adapters(data, seeds, trunk)
@@ -91,10 +140,7 @@ class LowRank(Shared):
             adapted[::2] = [w + a @ b for w, a, b in zip(trunk[::2], down, up, strict=True)]
             return self.mlp([*adapted, *heads], shape)
 
-        self.training.fit(
-            [*down, *up, *heads], lambda _: self.training.bradley_terry(data, scores())
-        )
-        return Outputs(scores().detach())
+        return Fitted([*down, *up, *heads], scores).fit(self.training, data, extra)
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
         """M + k L + k A loaded; k (A + L) trained."""

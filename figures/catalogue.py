@@ -32,6 +32,7 @@ from figures.rewardrobust2024 import (
     scoring_direction,
     trade_off,
 )
+from figures.ugda2025 import ablation, accuracy, gains, sensitivity, tables, win_rates
 from figures.zhang2024 import cost, ensembles, table1
 from theory import checks
 
@@ -65,6 +66,12 @@ FIGURES: dict[str, Figure] = {
         *ensembles.FIGURES,
         table1.FIGURE,
         cost.FIGURE,
+        *tables.FIGURES,
+        *win_rates.FIGURES,
+        ablation.FIGURE,
+        accuracy.FIGURE,
+        sensitivity.FIGURE,
+        gains.FIGURE,
         frontier.FIGURE,
         data_holes.FIGURE,
         optimiser_gap.FIGURE,

@@ -72,6 +72,11 @@ REFERENCES = {
     "li2016": Reference(
         "Li et al.", 2016, "A Diversity-Promoting Objective Function for Neural Conversation Models"
     ),
+    "nemhauser1978": Reference(
+        "Nemhauser, Wolsey and Fisher",
+        1978,
+        "An analysis of approximations for maximizing submodular set functions",
+    ),
     "schulman2016": Reference(
         "Schulman et al.", 2016, "High-dimensional control using generalized advantage estimation"
     ),

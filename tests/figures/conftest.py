@@ -34,6 +34,7 @@ from figures.rewardrobust2024 import (
     scoring_runs,
     trade_off,
 )
+from figures.ugda2025 import runs as ugda_runs
 from figures.zhang2024 import cost
 from figures.zhang2024 import runs as zhang_runs
 
@@ -50,6 +51,10 @@ SMALL = {
     (policy_runs, "EVERY"): 2,
     (adaptive_runs, "SEEDS"): {"toy": 3},
     (adaptive_runs, "STEPS"): 6,
+    (ugda_runs, "SEEDS"): {"toy": 2},
+    (ugda_runs, "WORLDS"): 1,
+    (ugda_runs, "STEPS"): 4,
+    (ugda_runs, "REFINING"): 2,
     (zhang_runs, "SEEDS"): {"toy": 10},
     (zhang_runs, "STEPS"): 10,
     (zhang_runs, "COUNTS"): (2, 16),
