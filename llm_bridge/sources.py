@@ -17,7 +17,7 @@ from llm_bridge.data.reading import read_pairs, read_prompts
 from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.embedded.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
 from llm_bridge.judging.kindness import Kindness
-from llm_bridge.lm.checkpoints import load_judge, load_policy, load_trunk, quiet
+from llm_bridge.lm.checkpoints import fuse_activations, load_judge, load_policy, load_trunk, quiet
 from llm_bridge.lm.sft import FineTuning, fine_tune
 from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
@@ -122,8 +122,9 @@ class Embedded(Source):
             tokenizer.save_pretrained(folder)
             write_text(folder / DONE, repr(described))
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(folder).eval().requires_grad_(False)
-            return model.to(self.device), AutoTokenizer.from_pretrained(folder)
+            model = fuse_activations(AutoModelForCausalLM.from_pretrained(folder))
+            tokenizer = AutoTokenizer.from_pretrained(folder)
+        return model.to(self.device).eval().requires_grad_(False), tokenizer
 
     def rewards(self) -> list[tuple[Any, Any]]:
         """None: the policy's."""

@@ -33,8 +33,8 @@ class StackedAdamW:
 
     def norms(self, rows: Rows) -> Float[torch.Tensor, "rows"]:
         """Of the gradients of some policies, over all of their parameters."""
-        squares = [_grad(p)[rows].flatten(1).square().sum(1) for p in self.parameters]
-        return torch.stack(squares).sum(0).sqrt()
+        grads = (_grad(p)[rows] for p in self.parameters)
+        return torch.stack([g.reshape(len(g), -1).norm(dim=1) for g in grads]).norm(dim=0)
 
     @torch.no_grad()
     def step(
