@@ -1,43 +1,78 @@
-"""Adapters of a reward ensemble in one pass, against switching from one to the next."""
+"""Adapters of one model in one pass, against peft's switching from one to the next.
+
+Seconds of the processor, medians, the two interleaved; the language-model head reads the positions
+of responses alone, as PPO does, unless it says otherwise.
+"""
 
 import time
 from statistics import median
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2Model
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model
 
+from llm_bridge.lm.checkpoints import fuse_activations
+from llm_bridge.lm.head import chosen_log_probabilities, logits
 from llm_bridge.lm.lora import Lora
-from llm_bridge.rewards.stacked import stacked
+from llm_bridge.lm.stacked import StackedLora
 
-MEMBERS = 8
-NAMES = tuple(f"member_{index}" for index in range(MEMBERS))
+PROMPT, RESPONSE, WORDS = 8, 10, 50_258
+REPEATS = 7
 
 
-@pytest.fixture(scope="module")
-def trunk():
+def made():
     torch.set_num_threads(1)
-    config = GPT2Config(n_embd=256, n_layer=4, n_head=4, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0)
-    made = GPT2Model(config)
-    for index, name in enumerate(NAMES):
-        Lora(16).attach(made, name, seed=index)
-    return made
+    torch.manual_seed(0)
+    ends = {"bos_token_id": None, "eos_token_id": None}
+    still = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
+    config = GPT2Config(vocab_size=WORDS, n_embd=256, n_layer=4, n_head=4, **still, **ends)
+    return fuse_activations(GPT2LMHeadModel(config)).requires_grad_(False)
 
 
-def together(trunk, tokens):
-    with stacked(trunk, NAMES):
-        return trunk(tokens.flatten(0, 1)).last_hidden_state.square().sum()
+@pytest.fixture(scope="module", params=[4, 8, 16])
+def adapted(request):
+    """A model with stacked adapters, and the same with peft's."""
+    stacked, switched = made(), made()
+    stack = StackedLora(stacked, Lora(16), range(request.param))
+    for index in range(request.param):
+        Lora(16).attach(switched, str(index), seed=index)
+    return stacked, stack, switched
 
 
-def switching(trunk, tokens):
-    total = torch.zeros(())
-    for name, own in zip(NAMES, tokens, strict=True):
-        trunk.set_adapter(name)
-        loss = trunk(own).last_hidden_state.square().sum()
-        if torch.is_grad_enabled():
-            loss.backward()
-        total += loss.detach()
-    return total
+def loss(model, tokens, *, trunk=False, every=False):
+    """Of the responses by the model; of its trunk alone; or with logits that nobody needs."""
+    if every:
+        return (
+            model(tokens)
+            .logits[:, PROMPT - 1 : -1]
+            .log_softmax(-1)
+            .gather(-1, tokens[:, PROMPT:, None])
+            .sum()
+        )
+    hidden = model.base_model(tokens).last_hidden_state
+    if trunk:
+        return hidden.square().sum()
+    rows = hidden[:, PROMPT - 1 : -1].reshape(-1, hidden.shape[-1])
+    return chosen_log_probabilities(logits(model, rows), tokens[:, PROMPT:].flatten(), 1.0).sum()
+
+
+def together(model, stack, tokens, training, **kind):
+    stack.zero_grad()
+    for members in stack.groups(tokens[0].numel()):
+        with stack.only(members), torch.set_grad_enabled(training):
+            found = loss(model, tokens[members].flatten(0, 1), **kind)
+        if training:
+            found.backward()
+
+
+def switching(model, tokens, training, **kind):
+    model.zero_grad()
+    for index, own in enumerate(tokens):
+        model.set_adapter(str(index))
+        with torch.set_grad_enabled(training):
+            found = loss(model, own, **kind)
+        if training:
+            found.backward()
 
 
 def seconds(act):
@@ -46,24 +81,35 @@ def seconds(act):
     return time.process_time() - started
 
 
-@pytest.mark.parametrize(("rows", "length"), [(2, 8), (8, 8), (8, 24)])
-@pytest.mark.parametrize("training", [False, True])
-def test_stacked_against_switching(trunk, training, rows, length, benchmark):
-    tokens = torch.randint(50_000, (MEMBERS, rows, length))
+def compared(fast, slow):
+    """Seconds of both, after one run of each to warm up."""
+    seconds(fast), seconds(slow)
+    pairs = [(seconds(fast), seconds(slow)) for _ in range(REPEATS)]
+    return tuple(median(side) for side in zip(*pairs, strict=True))
 
-    def stack():
-        for name, parameter in trunk.named_parameters():
-            parameter.requires_grad_("lora_" in name)
-        loss = together(trunk, tokens)
-        if training:
-            loss.backward()
 
-    with torch.set_grad_enabled(training):
-        pairs = [(seconds(stack), seconds(lambda: switching(trunk, tokens))) for _ in range(9)]
-        benchmark(stack)
-    benchmark.extra_info["ratio"] = median(slow for _, slow in pairs) / median(f for f, _ in pairs)
-    ratio = benchmark.extra_info["ratio"]
-    print(f"\n{rows} rows of {length}, training={training}: {ratio:.2f} times faster")
+@pytest.mark.parametrize("rows", [2, 8])
+@pytest.mark.parametrize("kind", ["forward", "trunk", "training", "every logit"])
+def test_stacked_against_switching(adapted, kind, rows, benchmark):
+    """kind: the forward pass; forward and backward pass of the trunk, or with the head, or against
+    peft with logits at every position, most of which nothing is asked of."""
+    model, stack, switched = adapted
+    tokens = torch.randint(50_000, (stack.members, rows, PROMPT + RESPONSE))
+    training, trunk = kind != "forward", kind == "trunk"
+
+    def stacked():
+        together(model, stack, tokens, training, trunk=trunk)
+
+    def one_by_one():
+        switching(switched, tokens, training, trunk=trunk, every=kind == "every logit")
+
+    fast, slow = compared(stacked, one_by_one)
+    benchmark.pedantic(stacked)
+    benchmark.extra_info["ratio"] = slow / fast
+    print(
+        f"\n{stack.members} members, {rows} rows, {kind}: {slow:.3f} s / {fast:.3f} s = "
+        f"{slow / fast:.2f}"
+    )
 
 
 def test_ten_heads_against_one(benchmark):
@@ -78,7 +124,7 @@ def test_ten_heads_against_one(benchmark):
     text = "the rose is bright and the pond is kind ."
     batch = encode(tokenizer, ["garden :"] * 64, [text] * 64, limit=64)
     with torch.no_grad():
-        pairs = [(seconds(lambda: one(batch)), seconds(lambda: ten(batch))) for _ in range(15)]
+        one_head, ten_heads = compared(lambda: one(batch), lambda: ten(batch))
         benchmark(lambda: ten(batch))
-    benchmark.extra_info["ratio"] = median(b for _, b in pairs) / median(a for a, _ in pairs)
+    benchmark.extra_info["ratio"] = ten_heads / one_head
     print(f"\nten heads cost {benchmark.extra_info['ratio']:.3f} of one")

@@ -37,18 +37,28 @@ class Lora:
         Its parameters are trainable, all others are not. Raises `InputError` for targets that the
         model has not.
         """
-        layers = linear_layers(model)
-        for target in self.targets:
-            checks.one_of("targets", target, layers)
-        config = LoraConfig(
-            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
-            target_modules=sorted(self.targets or layers),
-            fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
-        )  # fmt: skip
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
             torch.manual_seed(seed)
-            model.add_adapter(config, name)
+            model.add_adapter(self.config(model), name)
+
+    def config(self, model: Any) -> LoraConfig:
+        """The same for peft. Raises `InputError` for targets that the model has not."""
+        return LoraConfig(
+            r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
+            target_modules=sorted(self.targeted(model)),
+            fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
+        )  # fmt: skip
+
+    def targeted(self, model: Any) -> set[str]:
+        """Last parts of the names of the layers that are adapted.
+
+        Raises `InputError` for targets that the model has not.
+        """
+        layers = linear_layers(model)
+        for target in self.targets:
+            checks.one_of("targets", target, layers)
+        return set(self.targets) or layers
 
 
 def linear_layers(model: Any) -> set[str]:

@@ -1,6 +1,6 @@
 """Bayesian reward model ensembles: heads that report a mean and a standard deviation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 
 from llm_bridge.data.pairs import Pairs
-from llm_bridge.rewards.models import RewardModel, RewardTraining, fit, reader
+from llm_bridge.rewards.models import RewardModel, RewardTraining, fit
 from theory import checks
 from theory.scores import Scores
 
@@ -41,7 +41,7 @@ class Brme:
 class GaussianRewardModel(RewardModel):
     """A reward model whose heads give a mean and a standard deviation each."""
 
-    outputs = 2
+    per_head = 2
 
     def scores(self, outputs: Float[torch.Tensor, "samples outputs"]) -> Scores:
         """Means as members, and the heads' standard deviations."""
@@ -72,20 +72,21 @@ def train_gaussian(
 
     preference: p of every pair; generator: of the reparameterised samples, on the CPU.
     """
-    outputs, device = reader(model, pairs), model.trunk.device
+    outputs, device = model.outputs(pairs), model.trunk.device
     half = torch.as_tensor(
         brme.alpha * (preference - 0.5), dtype=torch.float32, device=device
     )[:, None]  # fmt: skip
 
-    def loss(rows: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros((), device=device)
-        for out, target in zip(outputs(rows), (half[rows], -half[rows]), strict=True):
-            mean, std = gaussian(out)
-            if brme.loss == "mse":
-                noise = torch.randn(mean.shape, generator=generator).to(device)
-                total = total + (mean + noise * std - target) ** 2
-            else:
-                total = total + ((mean - target) / std) ** 2 / 2 + std.log()
-        return total
+    def side(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        mean, std = gaussian(out)
+        if brme.loss == "mse":
+            noise = torch.randn(mean.shape, generator=generator).to(device)
+            return (mean + noise * std - target) ** 2
+        return ((mean - target) / std) ** 2 / 2 + std.log()
+
+    def loss(rows: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+        target = half[rows[:, 0]]
+        for heads, won, lost in outputs(rows):
+            yield heads, side(won, target) + side(lost, -target)
 
     return fit(model, loss, weights, settings, rng=rng, progress=progress)

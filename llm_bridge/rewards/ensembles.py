@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_model, save_model
+from safetensors import safe_open
+from safetensors.torch import load_file, load_model, save_model
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.checkpoints import fuse_activations
 from llm_bridge.lm.lora import Lora
-from llm_bridge.lm.tokens import Batch
+from llm_bridge.rewards.adapted import renamed
 from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
 from llm_bridge.rewards.models import RewardTraining
-from llm_bridge.rewards.stacked import states
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text
 from theory.scores import Scores
@@ -61,7 +62,7 @@ class EnsembleSettings(Recipe):
                 )  # fmt: skip
         models = Workshop(self, base, tokenizer, limit, seed=0).untrained()
         try:
-            load_model(torch.nn.ModuleList(models), folder / WEIGHTS)
+            _load(torch.nn.ModuleList(models), folder / WEIGHTS)
         except RuntimeError as error:
             raise InputError(
                 "base", f"of the shape of the reward models in {folder}",
@@ -86,23 +87,14 @@ class Ensemble:
             model.eval().requires_grad_(False)
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
-        """Raw scores of all members, (samples, k), one pass a trunk."""
-        if self.settings.kind == "lora":
-            return Scores(self.models[0].read(self._adapted, prompts, responses))
+        """Raw scores of all members, (samples, k)."""
         return side_by_side([model.score(prompts, responses) for model in self.models])
-
-    def _adapted(self, batch: Batch) -> Float[torch.Tensor, "batch k"]:
-        """Scores of members that are adapters of one trunk."""
-        names = [model.adapter or "" for model in self.models]
-        hidden = states(self.models[0].trunk, names, batch)
-        scores = [model.head(seen) for model, seen in zip(self.models, hidden, strict=True)]
-        return torch.cat(scores, dim=1)
 
     def parameters(self) -> Parameters:
         """Counts of [zhang2024, sec. 3.1]; a part that members share is loaded once."""
         sizes = {name: p.numel() for name, p in torch.nn.ModuleList(self.models).named_parameters()}
         frozen = self.settings.kind in ("heads", "lora")
-        own = [n for name, n in sizes.items() if ".head." in name or ".lora_" in name]
+        own = [n for name, n in sizes.items() if ".head." in name or ".adapters." in name]
         return Parameters(sum(own if frozen else sizes.values()), sum(sizes.values()))
 
     def save(self, folder: Path) -> None:
@@ -127,8 +119,19 @@ class Ensemble:
         config = AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng():
             trunk = AutoModel.from_config(config, dtype=getattr(torch, about["dtype"]))
+        fuse_activations(trunk)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         return settings.load(folder, trunk.to(device), tokenizer, limit=about["limit"])
+
+
+def _load(models: torch.nn.Module, path: Path) -> None:
+    """Weights of models, from a file of any age."""
+    with safe_open(path, "pt") as file:
+        first_written = any(".lora_A." in name for name in file.keys())  # noqa: SIM118
+    if first_written:
+        models.load_state_dict(renamed(load_file(path)))
+    else:
+        load_model(models, path)
 
 
 def _described(folder: Path) -> tuple[EnsembleSettings, dict[str, Any]]:

@@ -10,6 +10,8 @@ from jaxtyping import Float
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.stacked import StackedLora
+from llm_bridge.rewards.adapted import AdaptedRewardModel
 from llm_bridge.rewards.brme import Brme, GaussianRewardModel, train_gaussian
 from llm_bridge.rewards.models import RewardModel, RewardTraining, train
 from llm_bridge.seeds import hash_seed
@@ -84,7 +86,7 @@ class Workshop:
         if self.recipe.kind == "independent":
             return tuple(self._model(self._trunk(), 1, index) for index in range(members))
         if self.recipe.kind == "lora":
-            return self._adapted(self._trunk())
+            return (self._adapted(self._trunk()),)
         made = GaussianRewardModel if self.recipe.kind == "brme" else RewardModel
         return (self._model(self._trunk(), members, made=made),)
 
@@ -104,15 +106,14 @@ class Workshop:
                 losses["model 0"] = self._gaussian(model, stage, pairs, counts)
                 return (model,), losses
             models = self._second(stage)
-        start = 0
+        settings, members = self.recipe.training, self.recipe.members
+        rngs = [self._rng(1, index) for index in range(members)]
+        if self.recipe.kind == "lora":
+            found = train(models[0], pairs, counts, settings, rng=rngs)
+            return models, losses | {f"model {i}": found[:, i : i + 1] for i in range(members)}
+        own = np.split(counts, len(models), axis=1)
         for index, model in enumerate(models):
-            model.activate()
-            heads = model.head.out_features
-            losses[f"model {index}"] = train(
-                model, pairs, counts[:, start : start + heads], self.recipe.training,
-                rng=self._rng(1, index),
-            )  # fmt: skip
-            start += heads
+            losses[f"model {index}"] = train(model, pairs, own[index], settings, rng=rngs[index])
         return models, losses
 
     @property
@@ -123,13 +124,13 @@ class Workshop:
         """Heads on the frozen trunk of a first stage, with adapters or without."""
         stage.trunk.requires_grad_(False)
         if self.recipe.kind == "lora":
-            models = self._adapted(stage.trunk)
-            for index, model in enumerate(models):
-                _copy_head(stage, index, model)
-            return models
+            adapted = self._adapted(stage.trunk)
+            adapted.head.load_state_dict(stage.head.state_dict())
+            return (adapted,)
         model = self._model(stage.trunk, self.recipe.members)
         if self.recipe.keep_first:
-            _copy_head(stage, 0, model)
+            model.head.weight.data[0] = stage.head.weight.data[0]
+            model.head.bias.data[0] = stage.head.bias.data[0]
         return (model,)
 
     def _gaussian(
@@ -158,14 +159,12 @@ class Workshop:
     def _trunk(self) -> Any:
         return deepcopy(self.base.base_model).float().requires_grad_(True)
 
-    def _adapted(self, trunk: Any) -> Models:
-        """One model an adapter, all on one trunk."""
-        models = []
-        for index in range(self.recipe.members):
-            name = f"member_{index}"
-            self.recipe.lora.attach(trunk, name, seed=hash_seed(self.seed, "adapter", index))
-            models.append(self._model(trunk, 1, index, adapter=name))
-        return tuple(models)
+    def _adapted(self, trunk: Any) -> AdaptedRewardModel:
+        """Adapters of a trunk, and their heads."""
+        seeds = [hash_seed(self.seed, "adapter", index) for index in range(self.recipe.members)]
+        adapters = StackedLora(trunk, self.recipe.lora, seeds)
+        with torch.random.fork_rng():
+            return AdaptedRewardModel(trunk, self.tokenizer, adapters=adapters, limit=self.limit)
 
     def _model(
         self,
@@ -175,19 +174,11 @@ class Workshop:
         *,
         purpose: str = "reward",
         made: type[RewardModel] = RewardModel,
-        adapter: str | None = None,
     ) -> Any:
         """A model with random heads of its own."""
         with torch.random.fork_rng():
             torch.manual_seed(hash_seed(self.seed, purpose, index))
-            return made(trunk, self.tokenizer, heads=heads, limit=self.limit, adapter=adapter)
+            return made(trunk, self.tokenizer, heads=heads, limit=self.limit)
 
     def _rng(self, *purpose: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, *purpose])
-
-
-@torch.no_grad()
-def _copy_head(source: RewardModel, head: int, target: RewardModel) -> None:
-    """A head of one model becomes the first head of another."""
-    target.head.weight[0] = source.head.weight[head]
-    target.head.bias[0] = source.head.bias[head]

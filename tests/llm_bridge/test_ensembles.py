@@ -7,22 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2Model, GPT2Tokenizer
 from transformers.pytorch_utils import Conv1D
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.embedded.tiny import CONTEXT
 from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.stacked import STATES, StackedLora
+from llm_bridge.rewards.adapted import AdaptedRewardModel
 from llm_bridge.rewards.brme import Brme, GaussianRewardModel, train_gaussian
-from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
+from llm_bridge.rewards.ensembles import WEIGHTS, Ensemble, EnsembleSettings
 from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rewards.fusion import Fusion
-from llm_bridge.rewards.models import RewardTraining
+from llm_bridge.rewards.models import RewardTraining, train
 from llm_bridge.rewards.normalise import Normaliser
 from tests.llm_bridge.comparisons import TOKENIZER, comparisons, random_model
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 from theory.penalties import StdDev
+from theory.splits import split_counts
 from theory.utilities import LCB, UWO, Max, Mean, Member, Min
 
 GPT2 = Path(__file__).parents[3] / "shared" / "models" / "gpt2-tokenizer"
@@ -132,14 +136,80 @@ def test_frozen_heads_stand_on_the_first_stage():
 
 def test_adapted_members_differ_by_their_adapters_and_heads_alone():
     """Adapters start without effect, B = 0, and end with one."""
-    members = made("lora").models
-    assert len({id(model.trunk) for model in members}) == 1
-    for index, model in enumerate(members):
-        model.activate()
-        assert model.trunk.active_adapters() == [f"member_{index}"]
-    up = [w for name, w in members[0].trunk.named_parameters() if ".lora_B." in name]
-    assert len(up) == 3 * len(LAYERS)
-    assert all(bool(weight.any()) for weight in up)
+    (model,) = made("lora").models
+    assert model.adapters.members == 3
+    assert set(dict(model.named_parameters())) == {
+        *(f"trunk.{name}" for name, _ in BASE.base_model.named_parameters()),
+        *(f"adapters.{name}" for name, _ in model.adapters.named_parameters()),
+        "head.weight", "head.bias",
+    }  # fmt: skip
+    assert len(model.adapters.up) == len(LAYERS)
+    assert all(bool(weight.flatten(1).any(1).all()) for weight in model.adapters.up.values())
+
+
+def adapted(members):
+    """Untrained, of the first of three members or so, with adapters that have an effect."""
+    trunk = deepcopy(BASE.base_model)
+    stack = StackedLora(trunk, Lora(rank=2), members)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = AdaptedRewardModel(trunk, TOKENIZER, adapters=stack, limit=CONTEXT)
+    with torch.no_grad():
+        for row, seed in enumerate(members):
+            generator = torch.Generator().manual_seed(seed)
+            for weight in (*stack.up.values(), model.head.weight, model.head.bias):
+                weight[row] = 0.2 * torch.randn(weight[row].shape, generator=generator)
+    return model
+
+
+@pytest.mark.parametrize("states", [1, 2**22])
+@pytest.mark.parametrize("split", ["same", "disjoint"])
+def test_adapted_members_are_trained_as_if_alone(split, states, monkeypatch):
+    """Each with its own order, clipping and losses, in one pass as in one pass each."""
+    monkeypatch.setitem(STATES, "cpu", states)
+    few = comparisons(48)
+    how = RewardTraining(epochs=1, batch=16, clip=0.05, accumulate=2, schedule="cosine")
+    weights = split_counts(split, 3, len(few), rng=np.random.default_rng(0)).T
+    assert len(adapted(range(3)).adapters.groups(100)) == (3 if states == 1 else 1)
+
+    def trained(members):
+        model = adapted(members)
+        rngs = [np.random.default_rng(index) for index in members]
+        losses = train(model, few, weights[:, members], how, rng=rngs)
+        return losses, model
+
+    losses, together = trained([0, 1, 2])
+    scores = together.score(*TEXTS).members
+    assert not torch.allclose(scores, adapted(range(3)).score(*TEXTS).members, atol=0.003)
+    for member in range(3):
+        own, single = trained([member])
+        np.testing.assert_allclose(losses[:, [member]], own, atol=FLOAT32, rtol=FLOAT32)
+        torch.testing.assert_close(
+            scores[:, [member]], single.score(*TEXTS).members, atol=FLOAT32, rtol=FLOAT32
+        )
+
+
+def test_ensembles_of_separate_adapters_are_still_read(tmp_path):
+    """As files had them first: a model a member, and adapters as peft names them."""
+    ensemble = made("lora")
+    (model,) = ensemble.models
+    ensemble.save(tmp_path)
+    state = {}
+    for member in range(3):
+        state[f"{member}.head.weight"] = model.head.weight[[member]].clone()
+        state[f"{member}.head.bias"] = model.head.bias[[member]].clone()
+        for name, weight in model.adapters.member_state(member).items():
+            state[f"2.trunk.{name.removesuffix('.weight')}.member_{member}.weight"] = weight
+    layers = {name.rpartition(".lora_")[0] for name in model.adapters.member_state(0)}
+    for name, weight in model.trunk.state_dict().items():
+        layer, _, kind = name.rpartition(".")
+        state[f"2.trunk.{layer}{'.base_layer' if layer in layers else ''}.{kind}"] = weight
+    save_file(state, tmp_path / WEIGHTS)
+    for found in (
+        Ensemble.from_pretrained(tmp_path),
+        SETTINGS["lora"].load(tmp_path, BASE, TOKENIZER, limit=CONTEXT),
+    ):
+        assert_identical(found(*TEXTS), ensemble(*TEXTS))
 
 
 def test_the_first_stage_may_have_pairs_of_its_own():

@@ -9,6 +9,7 @@ import torch
 
 from llm_bridge.data.pairs import Labelling, respond, sample_pairs
 from llm_bridge.embedded.tiny import CONTEXT
+from llm_bridge.lm.tokens import encode
 from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rewards.models import RewardModel, RewardTraining, train
 from tests.tolerance import ALPHA, FLOAT32
@@ -56,6 +57,34 @@ def test_scores_do_not_depend_on_the_batch(material):
     for row in (0, 7, 39):
         alone = model.score(prompts[row : row + 1], pairs.chosen[row : row + 1]).members
         torch.testing.assert_close(together[row : row + 1], alone, atol=FLOAT32, rtol=FLOAT32)
+
+
+def test_texts_of_similar_length_are_read_together(material, monkeypatch):
+    """The scores are those of each text alone; little is read twice over, as padding."""
+    lengths = np.random.default_rng(0).permutation(np.arange(1, 41))
+    prompts = ["garden :", "weather : the garden is"] * 20
+    texts = [" ".join(["the rose is"] * (size // 3)) + " ." * (size % 3) for size in lengths]
+    model, seen = fresh(material, 2), []
+    alone = torch.cat([model.score([p], [t]).members for p, t in zip(prompts, texts, strict=True)])
+    monkeypatch.setattr("llm_bridge.rewards.models.SCORE_BATCH", 8)
+    hook = model.trunk.register_forward_hook(
+        lambda _, __, given, ___: seen.append(given["attention_mask"]), with_kwargs=True
+    )
+    torch.testing.assert_close(
+        model.score(prompts, texts).members, alone, atol=FLOAT32, rtol=FLOAT32
+    )
+    assert [len(mask) for mask in seen] == [8] * 5
+    read, live = sum(mask.numel() for mask in seen), sum(int(mask.sum()) for mask in seen)
+    assert live < read < 1.25 * live
+    whole = encode(model.tokenizer, prompts, texts, limit=CONTEXT, empty=True)
+    assert int(whole.mask.sum()) == live < 0.6 * whole.mask.numel()
+    monkeypatch.setattr("llm_bridge.rewards.models.SCORE_TOKENS", 64)
+    seen.clear()
+    torch.testing.assert_close(
+        model.score(prompts, texts).members, alone, atol=FLOAT32, rtol=FLOAT32
+    )
+    assert max(mask.numel() for mask in seen) <= 64
+    hook.remove()
 
 
 def test_an_empty_response_has_a_score(material):
