@@ -114,7 +114,8 @@ class Shaper:
     ) -> Float[torch.Tensor, "samples time"]:
         """One reward a token; their sum is `sample_reward` of the response in either case."""
         total = (log_ratio * live).sum(1)
-        utility, fixed, price = self.parts(scores, places)
+        parts = (part.to(log_ratio.dtype) for part in self.parts(scores, places))
+        utility, fixed, price = parts
         fixed = beta * fixed
         rewards = torch.zeros_like(log_ratio)
         last = live.sum(1, keepdim=True) - 1

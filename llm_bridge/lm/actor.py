@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
-from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits
+from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits, widened
 from llm_bridge.lm.tokens import Batch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -45,7 +45,10 @@ class Actor(torch.nn.Module):
         self.model, self.critic, self.temperature = model, critic, temperature
         self._dtype = PRECISIONS[precision]
         width = (model if critic is None else critic).config.hidden_size
-        self.value_head: torch.nn.Module = torch.nn.Linear(width, 1, device=model.device)
+        dtype = torch.promote_types(model.dtype, torch.float32)
+        self.value_head: torch.nn.Module = torch.nn.Linear(
+            width, 1, device=model.device, dtype=dtype
+        )
         for parameter in self.value_head.parameters():
             torch.nn.init.zeros_(parameter)
 
@@ -69,7 +72,7 @@ class Actor(torch.nn.Module):
             spread = _placed(entropies(found, self.temperature), batch)
         log_prob = chosen_log_probabilities(found, batch.responses[batch.live], self.temperature)
         with torch.autocast(self.device.type, enabled=False):
-            value = self.value_head(seen.float())[..., 0]
+            value = self.value_head(widened(seen))[..., 0]
         return Reading(_placed(log_prob, batch), spread, value)
 
 
@@ -96,7 +99,7 @@ def token_distributions(
     """ln of the probabilities of all tokens where each token of the responses was drawn."""
     hidden = response_states(model, batch)
     rows = hidden.reshape(-1, hidden.shape[-1])
-    logs = torch.log_softmax(logits(model, rows).float() / temperature, -1)
+    logs = torch.log_softmax(widened(logits(model, rows)) / temperature, -1)
     return logs.view(*batch.responses.shape, -1)
 
 

@@ -60,12 +60,17 @@ def check_logits(model: Any) -> None:
         )  # fmt: skip
 
 
+def widened(values: torch.Tensor) -> torch.Tensor:
+    """In float32, or in their own precision where that is more."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
 def chosen_log_probabilities(
     logits: Float[torch.Tensor, "rows words"],
     chosen: Int[torch.Tensor, "rows"],
     temperature: float,
 ) -> Float[torch.Tensor, "rows"]:
-    """ln softmax(logits / temperature) of one word a row, in float32.
+    """ln softmax(logits / temperature) of one word a row, in float32 at least.
 
     Takes the logits over: its backward pass turns them into their gradient where they are, so no
     second array of their size is ever made. They must be of no further use to anyone.
@@ -77,8 +82,8 @@ def chosen_log_probabilities(
 def entropies(
     logits: Float[torch.Tensor, "rows words"], temperature: float
 ) -> Float[torch.Tensor, "rows"]:
-    """Of softmax(logits / temperature), in nats, in float32 and without gradients."""
-    found = (logits[part].float() / temperature for part in _parts(logits))
+    """Of softmax(logits / temperature), in nats, in float32 at least, without gradients."""
+    found = (widened(logits[part]) / temperature for part in _parts(logits))
     logs = (torch.log_softmax(part, -1) for part in found)
     return torch.cat([-(part.exp() * part).sum(-1) for part in logs])
 
@@ -90,11 +95,11 @@ class _Chosen(torch.autograd.Function):
     def forward(
         ctx: Any, logits: torch.Tensor, chosen: torch.Tensor, temperature: float
     ) -> torch.Tensor:
-        found = (logits[part].float() / temperature for part in _parts(logits))
+        found = (widened(logits[part]) / temperature for part in _parts(logits))
         total = torch.cat([torch.logsumexp(part, -1) for part in found])
         ctx.save_for_backward(logits, chosen, total)
         ctx.temperature = temperature
-        return logits.gather(-1, chosen[:, None])[:, 0].float() / temperature - total
+        return widened(logits.gather(-1, chosen[:, None])[:, 0]) / temperature - total
 
     @staticmethod
     @once_differentiable
@@ -102,7 +107,7 @@ class _Chosen(torch.autograd.Function):
         logits, chosen, total = ctx.saved_tensors
         grad = grads[0] / ctx.temperature
         for part in _parts(logits):
-            shares = (logits[part].float() / ctx.temperature).sub_(total[part, None]).exp_()
+            shares = (widened(logits[part]) / ctx.temperature).sub_(total[part, None]).exp_()
             found = shares.mul_(-grad[part, None])
             logits[part] = found.scatter_add_(-1, chosen[part, None], grad[part, None])
         return logits, None, None

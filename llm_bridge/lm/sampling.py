@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from llm_bridge.lm.decoding import STRIDE, recorded
+from llm_bridge.lm.head import widened
 from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError
@@ -54,7 +55,7 @@ class Sampling:
 
     def cut(self, logits: Float[torch.Tensor, "batch words"]) -> Float[torch.Tensor, "batch words"]:
         """Logits at the temperature, -inf beyond the top k and the nucleus."""
-        logits = logits.float() / self.temperature
+        logits = widened(logits) / self.temperature
         if self.top_k:
             smallest = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < smallest, -torch.inf)

@@ -30,7 +30,7 @@ class StackedActor(Actor):
         super().__init__(model, temperature=temperature, precision=precision)
         self.adapters = StackedLora(model, lora, seeds)
         heads = ValueHeads(len(seeds), model.config.hidden_size)
-        self.value_head: ValueHeads = heads.to(model.device)
+        self.value_head: ValueHeads = heads.to(next(self.value_head.parameters()))
 
     @contextmanager
     def only(self, members: Members) -> Iterator[None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 Rows = slice | Sequence[int]
 BETAS, EPS = (0.9, 0.999), 1e-8
@@ -15,21 +15,24 @@ class StackedAdamW:
 
     Row i moves as it would under an optimiser of its own: nothing is shared between rows.
 
-    weight_decay, clip_norm: one a row; inf clips nothing.
+    weight_decay, clip_norm: one a row; inf clips nothing. Factors of steps are computed in float64,
+    as an optimiser of numbers would.
     """
 
     def __init__(
         self,
         parameters: Iterable[torch.Tensor],
         *,
-        weight_decay: Float[torch.Tensor, "policies"],
-        clip_norm: Float[torch.Tensor, "policies"],
+        weight_decay: Sequence[float],
+        clip_norm: Sequence[float],
+        device: Any = "cpu",
     ) -> None:
         self.parameters = list(parameters)
-        self.weight_decay, self.clip_norm = weight_decay, clip_norm
+        self._device = device
+        self.weight_decay, self.clip_norm = self._numbers(weight_decay), self._numbers(clip_norm)
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
-        self.steps = torch.zeros_like(weight_decay)
+        self.steps = torch.zeros_like(self.weight_decay)
 
     def norms(self, rows: Rows) -> Float[torch.Tensor, "rows"]:
         """Of the gradients of some policies, over all of their parameters."""
@@ -40,8 +43,8 @@ class StackedAdamW:
     def step(
         self,
         rows: Rows,
-        rates: Float[torch.Tensor, "rows"],
-        moving: Bool[torch.Tensor, "rows"],
+        rates: Sequence[float],
+        moving: Sequence[bool],
         norms: Float[torch.Tensor, "rows"],
     ) -> None:
         """Move those of some policies that are `moving`; rates, norms: of each of them.
@@ -49,17 +52,18 @@ class StackedAdamW:
         Gradients are read and left as they are.
         """
         scale = (self.clip_norm[rows] / (norms + 1e-6)).clamp(max=1.0)
-        self.steps[rows] += moving
+        going, rate = self._numbers(moving), self._numbers(rates)
+        self.steps[rows] += going
         clock = self.steps[rows].clamp(min=1)
-        kept = 1 - rates * self.weight_decay[rows]
+        kept = 1 - rate * self.weight_decay[rows]
         left = [1 - beta**clock for beta in BETAS]
         for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
-            on, before = _over(moving, p), p[rows]
+            on, before = _over(going, p).bool(), p[rows]
             g = torch.where(on, _grad(p)[rows] * _over(scale, p), 0.0)
             m = first[rows].lerp(g, 1 - BETAS[0])
             v = (second[rows] * BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
             root = (v / _over(left[1], p)).sqrt_().add_(EPS)
-            moved = before * _over(kept, p) - m / root * _over(rates / left[0], p)
+            moved = before * _over(kept, p) - m / root * _over(rate / left[0], p)
             first[rows], second[rows] = m, v
             p[rows] = torch.where(on, moved, before)
 
@@ -79,6 +83,9 @@ class StackedAdamW:
                 mine.copy_(saved)
         self.steps.copy_(state["steps"])
 
+    def _numbers(self, values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float64, device=self._device)
+
 
 def _grad(parameter: torch.Tensor) -> torch.Tensor:
     grad = parameter.grad
@@ -88,4 +95,4 @@ def _grad(parameter: torch.Tensor) -> torch.Tensor:
 
 def _over(values: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """One number a row, against tensors with more axes."""
-    return values.view(-1, *[1] * (like.ndim - 1))
+    return values.view(-1, *[1] * (like.ndim - 1)).to(like.dtype)
