@@ -14,6 +14,7 @@ from llm_bridge.commands.evaluating import Evaluate, evaluate
 from llm_bridge.commands.fine_tuning import Sft, sft
 from llm_bridge.commands.papers import CHECKPOINT, PAPERS
 from llm_bridge.commands.planning import plan
+from llm_bridge.commands.population import PopulationStudy, population
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
 from theory import checks
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "best-of-n": (BestOfN, choose),
     "evaluate": (Evaluate, evaluate),
     "compare": (Compare, compare),
+    "population": (PopulationStudy, population),
 }
 PRESET = "--preset"
 
