@@ -60,7 +60,8 @@ class Scale:
     """Sizes of a run.
 
     texts: numbers of texts and their tokens, at which the reward trunk is timed; warm, steps,
-    watched: PPO steps before, in, and beside the timing.
+    watched: PPO steps before, in, and beside the timing; populations: policies, and how many of
+    them share a pass.
     """
 
     policy: Callable[[], Any] = PUBLISHED["gpt2"]
@@ -82,6 +83,8 @@ class Scale:
     )
     matrix: int = 8192
     modes: tuple[str, ...] = ("default", "reduce-overhead")
+    populations: tuple[tuple[int, int], ...] = ((1, 1), (8, 8), (32, 16), (80, 16))
+    population_steps: int = 2
     compare_steps: int = 10
     compare_batch: int = 64
 
@@ -96,7 +99,8 @@ class Scale:
 FULL = Scale()
 LITTLE = Scale(
     policy=small_gpt2, reward=small_gemma, batch=8, epochs=2, warm=1, steps=2, watched=1,
-    texts=((8, 15), (4, 32)), parity=TINY, matrix=256, modes=(), compare_steps=2, compare_batch=16,
+    texts=((8, 15), (4, 32)), parity=TINY, matrix=256, modes=(), populations=((1, 1), (3, 2)),
+    population_steps=1, compare_steps=2, compare_batch=16,
 )  # fmt: skip
 
 
@@ -159,6 +163,13 @@ def reward_model(config: Any, context: Context, tokenizer: Any) -> RewardModel:
         return RewardModel(trunk, tokenizer, heads=HEADS, limit=64).eval().requires_grad_(False)
 
 
+def asked_of(words: int, length: int) -> tuple[list[str], list[list[str]]]:
+    """Prompts of random words, and reference responses to each."""
+    rows = np.random.default_rng(0).integers(words - 1, size=(PROMPTS, length + REFERENCES))
+    asked = [" ".join(map(str, row[:length])) for row in rows]
+    return asked, [[f" {word}" for word in row[length:]] for row in rows]
+
+
 def make_trainer(
     reference: Any,
     tokenizer: Any,
@@ -169,10 +180,7 @@ def make_trainer(
     response: int,
 ) -> Trainer:
     """Vanilla PPO on prompts of so many random words."""
-    words = reference.config.vocab_size
-    rows = np.random.default_rng(0).integers(words - 1, size=(PROMPTS, prompt + REFERENCES))
-    asked = [" ".join(map(str, row[:prompt])) for row in rows]
-    given = [[f" {word}" for word in row[prompt:]] for row in rows]
+    asked, given = asked_of(reference.config.vocab_size, prompt)
     normaliser = Normaliser.fit(score, dict(zip(asked, given, strict=True)))
     return Trainer(
         make_actor(reference, settings, temperature=TEMPERATURE, seed=0), reference, tokenizer,

@@ -68,16 +68,16 @@ def reward(context: Context) -> Iterator[tuple[str, Any]]:
             batch = texts(count, length, model.trunk.config.vocab_size, context.device)
             seconds = _median(clock, lambda batch=batch: model(batch))
             rows.append({
-                "texts": count, "tokens each": length, "ms": _ms(seconds),
+                "texts": count, "tokens each": length, "ms": ms(seconds),
                 "texts/s": round(count / seconds), "tokens/s": round(count * length / seconds),
                 "utilisation": context.utilisation(cost.forward(count * length), seconds),
-                "peak GiB": _peak(context.device),
+                "peak GiB": peak_gib(context.device),
             })  # fmt: skip
             yield "sizes", rows
     written = [" ".join(map(str, range(i, i + 5))) for i in range(scale.batch)]
     answers = [" " + " ".join(map(str, range(i, i + 10))) for i in range(scale.batch)]
     seconds = _median(clock, lambda: model.score(written, answers))
-    yield "from text", {"texts": scale.batch, "ms": _ms(seconds)}
+    yield "from text", {"texts": scale.batch, "ms": ms(seconds)}
     if context.device.type == "cuda":
         batch = texts(scale.batch, 15, model.trunk.config.vocab_size, context.device)
         try:
@@ -103,7 +103,7 @@ def _steps(context: Context, scored_by: Any) -> Iterator[tuple[str, Any]]:
     if context.tflops is not None:
         floor = total / (context.tflops * 1e12 * FLOOR)
     yield "TFLOP of a step", {name: round(n / 1e12, 4) for name, n in flops.items()}
-    yield "floor of a step in ms, at 40%", None if floor is None else _ms(floor)
+    yield "floor of a step in ms, at 40%", None if floor is None else ms(floor)
     rows, phases = [], []
     variants = [("eager", None), ("graphs", None), *(("graphs", mode) for mode in scale.modes)]
     for decoding, mode in variants:
@@ -119,22 +119,22 @@ def _steps(context: Context, scored_by: Any) -> Iterator[tuple[str, Any]]:
             continue
         seconds = row.pop("seconds")
         rows.append({
-            "variant": name, "ms": _ms(seconds),
+            "variant": name, "ms": ms(seconds),
             "tokens/s": round(scale.batch * (scale.prompt + scale.response) / seconds),
             "utilisation": context.utilisation(total, seconds),
             "over the floor": None if floor is None else round(seconds / floor, 2), **row,
         })  # fmt: skip
-        phases += _phases(context, name, spent, flops)
+        phases += phases_of(context, name, spent, flops)
         yield "steps", rows
         yield "phases", phases
 
 
-def _phases(
+def phases_of(
     context: Context, variant: str, spent: dict[str, float], flops: dict[str, float]
 ) -> list[dict[str, Any]]:
     """Milliseconds of a step's phases, waiting at their ends, and what of the peak they reach."""
     return [
-        {"variant": variant, "phase": name, "ms": _ms(seconds),
+        {"variant": variant, "phase": name, "ms": ms(seconds),
          "utilisation": context.utilisation(flops[name], seconds) if name in flops else None}
         for name, seconds in sorted(spent.items(), key=lambda item: -item[1])
     ]  # fmt: skip
@@ -162,8 +162,8 @@ def _measured(
             seconds.append(clock.now() - started)
         found |= {
             "seconds": float(np.median(seconds)),
-            "from ... to": f"{_ms(min(seconds))} ... {_ms(max(seconds))}",
-            "peak GiB": _peak(context.device),
+            "from ... to": f"{ms(min(seconds))} ... {ms(max(seconds))}",
+            "peak GiB": peak_gib(context.device),
         }
         clock.on = True
         for _ in range(scale.watched):
@@ -189,11 +189,11 @@ def _median(clock: Clock, act: Any) -> float:
     return float(np.median(seconds))
 
 
-def _ms(seconds: float) -> float:
+def ms(seconds: float) -> float:
     return round(1e3 * seconds, 3)
 
 
-def _peak(device: torch.device) -> float | None:
+def peak_gib(device: torch.device) -> float | None:
     if device.type != "cuda":
         return None
     return round(torch.cuda.max_memory_allocated(device) / 2**30, 2)

@@ -18,8 +18,9 @@ from llm_bridge.plans.costs import Model
 from llm_bridge.settings import Settings
 
 FUNCTIONS = (
-    ("llm_bridge.ppo", "log_probabilities", "reference read"),
+    ("llm_bridge.rollout", "log_probabilities", "reference read"),
     ("llm_bridge.ppo", "decode", "texts"),
+    ("llm_bridge.population", "decode", "texts"),
     ("llm_bridge.lm.sampling", "encode_prompts", "tokenising"),
     ("llm_bridge.rewards.models", "encode", "tokenising"),
 )
@@ -104,7 +105,7 @@ def watched(trainer: Any, clock: Clock) -> Iterator[list[str]]:
             read = clock.timed("policy read", forward)
             return lambda *a, **n: (forward if torch.is_grad_enabled() else read)(*a, **n)
 
-        put(import_module("llm_bridge.ppo"), "draw", drawing)
+        put(import_module(type(trainer).__module__), "draw", drawing)
         put(trainer.actor, "forward", reading)
         for module, name, phase in FUNCTIONS:
             put(import_module(module), name, lambda f, phase=phase: clock.timed(phase, f))

@@ -124,11 +124,12 @@ class Population:
         self, group: Sequence[int], prompts: list[str], uniforms: torch.Tensor
     ) -> list[Rollout]:
         """Responses to prompts, as many a policy, and what is said of them."""
-        actor = self.actor
-        with evaluating(actor), actor.autocast(), actor.only(group):
+        actor, members = self.actor, _members(group)
+        decoding = self.settings.decoding if isinstance(members, slice) else "eager"
+        with evaluating(actor), actor.autocast(), actor.only(members):
             batch = draw(
                 actor.model, self.tokenizer, prompts, self.sampling, limit=self.limit,
-                uniforms=uniforms, decoding=self.settings.decoding,
+                uniforms=uniforms, decoding=decoding,
             )  # fmt: skip
             texts = decode(self.tokenizer, batch)
             read = said(
@@ -148,7 +149,7 @@ class Population:
         found = [own.advantage(r, own.shape(r)) for own, r in zip(learners, rolled, strict=True)]
         rates = [own.rate(steps) for own in learners]
         met: list[list[dict[str, float]]] = [[] for _ in group]
-        with evaluating(self.actor), self.actor.only(group):
+        with evaluating(self.actor), self.actor.only(_members(group)):
             for _ in range(self.settings.epochs):
                 for rows in zip(*(own.minibatches() for own in learners), strict=True):
                     each = self._descend(group, rolled, found, rows, rates)
@@ -227,3 +228,11 @@ class Population:
                 self.stopped.setdefault(i, f"not finite at step {self.step + 1}: {own}")
         self.adam.step(group, rates, moving, norms)
         return met
+
+
+def _members(group: Sequence[int]) -> slice | list[int]:
+    """A slice where there are no gaps: its parameters are then views, not copies."""
+    first, count = group[0], len(group)
+    if list(group) == list(range(first, first + count)):
+        return slice(first, first + count)
+    return list(group)

@@ -123,8 +123,8 @@ class Embedded(Source):
             write_text(folder / DONE, repr(described))
         with quiet():
             model = fuse_activations(AutoModelForCausalLM.from_pretrained(folder))
-            tokenizer = AutoTokenizer.from_pretrained(folder)
-        return model.to(self.device).eval().requires_grad_(False), tokenizer
+            model = model.to(self.device).eval().requires_grad_(False)
+            return model, AutoTokenizer.from_pretrained(folder)
 
     def rewards(self) -> list[tuple[Any, Any]]:
         """None: the policy's."""

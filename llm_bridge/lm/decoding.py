@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.cache_utils import Cache, StaticCache, StaticLayer
 
+from llm_bridge.lm.stacked import stack_of
 from llm_bridge.lm.tokens import positions
 from theory.errors import InputError
 
@@ -223,8 +224,11 @@ def recorded(
 def stamp(model: Any) -> tuple[Any, ...]:
     """What a recording depends on besides shapes: where weights lie, adapters, and precision."""
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    stack = stack_of(model)
+    weights = [*model.parameters(), *([] if stack is None else stack.parameters())]
     return (
-        tuple(p.data_ptr() for p in model.parameters()),
+        tuple(p.data_ptr() for p in weights),
+        None if stack is None else repr(stack.reading),
         tuple((layer.disable_adapters, *layer.active_adapters) for layer in layers),
         model.training,
         _precision(model),

@@ -33,6 +33,8 @@ class StackedLora(torch.nn.Module):
     settings: of all members.
     seeds:    one a member: it starts as `Lora.attach(model, name, seed=seed)` would.
 
+    The members that read now are `reading`, None under `off`.
+
     The parameters are A, `down[layer]`, (P, in, rank), and B, `up[layer]`, (P, rank, out), float32
     or the model's precision where that is more; products are in the precision of the model, or that
     of autocast. Members are independent: what one reads changes nothing of another, and updates by
@@ -50,7 +52,7 @@ class StackedLora(torch.nn.Module):
         self._layers = _adapted_layers(model, settings)
         if any("forward" in vars(layer) for layer in self._layers.values()):
             raise InputError("model", "without stacked adapters", "one that has some", "remove()")
-        self._reading: Members | None = slice(None)
+        self.reading: Members | None = slice(None)
         model.requires_grad_(False)
         started = [_started(self._layers, settings.rank, seed) for seed in seeds]
         self.down, self.up = (
@@ -144,19 +146,19 @@ class StackedLora(torch.nn.Module):
 
     @contextmanager
     def _as(self, members: Members | None) -> Iterator[None]:
-        before, self._reading = self._reading, members
+        before, self.reading = self.reading, members
         try:
             yield
         finally:
-            self._reading = before
+            self.reading = before
 
     def _read(self, key: str, layer: Any, base: Any, x: torch.Tensor) -> torch.Tensor:
         """The forward pass of an adapted layer."""
-        if self._reading is None:
+        if self.reading is None:
             return base(x)
         down, up = self.down[key], self.up[key]
-        if self._reading != slice(None):
-            down, up = down[self._reading], up[self._reading]
+        if self.reading != slice(None):
+            down, up = down[self.reading], up[self.reading]
         if len(x) % len(down):
             raise InputError("rows", f"a multiple of the {len(down)} members that read", len(x))
         kind, weight = x.device.type, _matrix(layer)
@@ -167,6 +169,16 @@ class StackedLora(torch.nn.Module):
             down.to(dtype), up.to(dtype), scale=self.settings.alpha / self.settings.rank,
             dropout=self.settings.dropout if layer.training else 0.0,
         )  # fmt: skip
+
+
+def stack_of(model: Any) -> StackedLora | None:
+    """The stacked adapters that a model reads with."""
+    for layer in model.modules():
+        forward = vars(layer).get("forward")
+        owner = getattr(getattr(forward, "func", None), "__self__", None)
+        if isinstance(owner, StackedLora):
+            return owner
+    return None
 
 
 def _adapted_layers(model: Any, settings: Lora) -> dict[str, Any]:
