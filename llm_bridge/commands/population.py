@@ -39,7 +39,7 @@ class PopulationStudy(Training):
     """Policies a member, of different random numbers."""
     kl: float | None = 1.3
     """KL at which the policies are to end, in nats a response."""
-    scan: tuple[float, ...] = (0.03, 0.1, 0.3, 1.0, 3.0)
+    scan: tuple[float, ...] = (0.05, 0.15, 0.5, 1.5, 5.0)
     """beta at which a few policies are trained first, to find the one that ends at --kl."""
     scan_members: int = 2
     """Policies of each of them."""
@@ -52,7 +52,7 @@ class PopulationStudy(Training):
     """Policies that are trained as one program; memory grows with it, results do not change."""
     keep: bool = False
     """Keep the policies."""
-    ppo: Settings = Settings(batch=64, learning_rate=1e-3, lora=Lora(16, 32))
+    ppo: Settings = Settings(batch=64, learning_rate=3e-3, lora=Lora(16, 32))
     out: Path = Path("out/population")
     """Folder of the records, tables and the figure."""
 
