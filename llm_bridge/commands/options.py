@@ -23,6 +23,7 @@ from theory.objective import Objective
 from theory.penalties import Strength, TargetKL, short
 from theory.presets import PRESETS
 
+FULL = "full"
 OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences", "dtype")
 """Options of a user's own checkpoints and data."""
 
@@ -50,7 +51,8 @@ class World:
     adaptive2024, ugda2025 or zhang2024."""
     scale: str = "tiny"
     """The embedded language, with nothing to download: tiny (0.1 million parameters), small or
-    medium. Not used with --policy."""
+    medium; with --preset, that paper's method on it. `full` is the paper's own. Not used with
+    --policy."""
     policy: str | None = None
     """Checkpoint of a causal language model: a folder, or a name on the hub."""
     reward: tuple[str, ...] = ()
@@ -91,6 +93,11 @@ class World:
     """Print what would be done, with parameters, memory and arithmetic, and stop."""
     plan: Planning = Planning()
 
+    @property
+    def data_sets(self) -> int:
+        """Preference data sets whose reward models are trained."""
+        return self.seeds
+
     def source(self) -> Source:
         """Embedded, or checkpoints. Raises `InputError` for a checkpoint without prompts."""
         if self.policy is None:
@@ -101,6 +108,8 @@ class World:
                         name, "given with --policy only", repr(getattr(self, name)),
                         "the embedded language has its own",
                     )  # fmt: skip
+            if self.scale == FULL:
+                raise InputError("scale", "a size of the embedded language without --preset", FULL)
             return Embedded(self.scale, device=self.device)
         if self.prompts is None:
             raise InputError(
@@ -154,6 +163,11 @@ class Training(World):
     """Go on where an interrupted run stopped."""
     tracker: str | None = None
     """Where rows are shown as they come, too: tensorboard, wandb or trackio."""
+
+    @property
+    def policies(self) -> int:
+        """Policies that are trained."""
+        return self.seeds * len(self.objective)
 
     def settings(self) -> Settings:
         """Of PPO."""

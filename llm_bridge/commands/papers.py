@@ -18,10 +18,20 @@ LLAMA_3 = "meta-llama/Meta-Llama-3-8B-Instruct"
 
 @dataclass(frozen=True)
 class Paper:
-    """Options that a paper fixes, by name; notes: where it is silent, or contradicts itself."""
+    """Options that a paper fixes, by name; notes: where it is silent, or contradicts itself.
+
+    small: those that also hold for models of the embedded language, with --scale.
+    """
 
     notes: tuple[str, ...]
     options: dict[str, Any] = field(default_factory=dict)
+    small: dict[str, Any] = field(default_factory=dict)
+
+
+def _small(kind: str, members: int, *objective: str) -> dict[str, Any]:
+    """Ensemble and objectives; hyperparameters are those of the embedded language."""
+    training = RewardTraining(epochs=2)
+    return {"ensemble": EnsembleSettings(kind, members, training=training), "objective": objective}
 
 
 BANERJEE = Paper(
@@ -65,6 +75,7 @@ BANERJEE = Paper(
             value_coefficient=0.1,
         ),
     },
+    _small("heads", 10, "vanilla", "variance_aware_ppo"),
 )  # fmt: skip
 REWARD_ROBUST = Paper(
     (
@@ -98,6 +109,7 @@ REWARD_ROBUST = Paper(
             critic="separate", precision="bfloat16",
         ),
     },
+    _small("brme", 5, "brme", "ensemble_mean", "wco", "best_case"),
 )  # fmt: skip
 ADAPTIVE = Paper(
     (
@@ -133,6 +145,7 @@ ADAPTIVE = Paper(
             lora=Lora(8, 32, 0.1),
         ),
     },
+    _small("lora", 5, "vanilla", "ensemble_mean", "wco", "adaptive"),
 )  # fmt: skip
 UGDA = Paper(
     (
@@ -169,6 +182,7 @@ UGDA = Paper(
             lora=Lora(8, 64, targets=("q_proj", "v_proj")), precision="bfloat16",
         ),
     },
+    _small("lora", 3, "ensemble_mean", "lcb", "uwo"),
 )  # fmt: skip
 ZHANG = Paper(
     (
@@ -214,6 +228,7 @@ ZHANG = Paper(
             value_coefficient=0.1, precision="bfloat16",
         ),
     },
+    _small("lora", 3, "ensemble_mean", "lcb"),
 )  # fmt: skip
 CHECKPOINT: dict[str, Any] = {
     "ensemble": EnsembleSettings(training=RewardTraining(epochs=1, learning_rate=1e-5)),

@@ -17,10 +17,9 @@ def plan(options: World) -> str:
     Raises `InputError` for models whose architecture cannot be known, and prompts that leave no
     room for a response.
     """
-    stages = [_repeated(stage, options.seeds) for stage in _preparation(options)]
+    stages = [_repeated(stage, options.data_sets) for stage in _preparation(options)]
     if isinstance(options, Training):
-        runs = options.seeds * len(options.objective)
-        stages.append(_repeated(_ppo(options), runs))
+        stages.append(_repeated(_ppo(options), options.policies))
     if (judge := _judge(options)) is not None:
         stages.append(judge)
     lines = [table(stages, tflops=options.plan.tflops, utilisation=options.plan.utilisation), ""]
@@ -66,7 +65,7 @@ def _judge(options: World) -> Stage | None:
     """The true reward of all responses of PPO, where it is a model."""
     if not isinstance(options, Training) or options.judge not in PUBLISHED:
         return None
-    texts = options.seeds * len(options.objective) * options.steps * options.ppo.batch
+    texts = options.policies * options.steps * options.ppo.batch
     model = Model(architecture(options.judge), dtype=options.dtype, trunk=True)
     return scoring_stage(model, _lengths(options), texts=texts, name="judge")
 

@@ -53,8 +53,21 @@ class PopulationStudy(Training):
     keep: bool = False
     """Keep the policies."""
     ppo: Settings = Settings(batch=64, learning_rate=3e-3, lora=Lora(16, 32))
+    adapter_rank: int | None = 16
+    """Of the policies, which share all other weights."""
     out: Path = Path("out/population")
     """Folder of the records, tables and the figure."""
+
+    @property
+    def data_sets(self) -> int:
+        """One, or parts of one."""
+        return 1
+
+    @property
+    def policies(self) -> int:
+        """Of the study, and of the scan before it."""
+        scanned = 0 if self.beta else len(self.scan) * self.scan_members
+        return len(self.objective) * (self.ensemble.members * self.trials + scanned)
 
 
 def population(options: PopulationStudy) -> None:

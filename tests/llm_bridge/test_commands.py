@@ -244,6 +244,31 @@ def test_options_win_over_a_paper():
         command.parsed(["compare", "--preset", "zhang"])
 
 
+@pytest.mark.parametrize("paper", sorted(PAPERS))
+def test_a_papers_method_on_the_embedded_language(paper, capsys, monkeypatch):
+    found = command.parsed(["compare", "--preset", paper, "--scale", "small"])
+    full = command.parsed(["compare", "--preset", paper, "--scale", "full"])
+    assert (found.policy, found.scale, found.preset) == (None, "small", paper)
+    assert full.policy is not None
+    assert found.objective == full.objective
+    assert found.ensemble.kind == full.ensemble.kind
+    assert found.ensemble.members == full.ensemble.members
+    assert found.world().source.size == "small"
+    arguments = ["llm_bridge", "compare", "--preset", paper, "--scale", "tiny", "--dry-run"]
+    monkeypatch.setattr("sys.argv", arguments)
+    assert command.main() == 0
+    assert PAPERS[paper].notes[0] in capsys.readouterr().out
+    with pytest.raises(InputError, match="scale"):
+        command.parsed(["compare", "--scale", "full"]).world()
+
+
+def test_a_plan_of_a_population():
+    """Ten members in four trials under two objectives; a scan first where no beta is given."""
+    arguments = ["population", "--preset", "banerjee2024", "--dry-run"]
+    assert "PPO x 80" in plan(command.parsed(arguments))
+    assert "PPO x 100" in plan(command.parsed([*arguments, "--scale", "tiny"]))
+
+
 def test_a_plan_of_the_embedded_world_counts_what_is_made(quick):
     told = plan(replace(Compare(), seeds=1, objective=("vanilla",)))
     parameters = sum(p.numel() for p in quick.policy()[0].parameters())
