@@ -46,7 +46,7 @@ class Lora:
         """The same for peft. Raises `InputError` for targets that the model has not."""
         return LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout,
-            target_modules=sorted(self.targeted(model)),
+            target_modules=sorted(self.targeted(model)), task_type="CAUSAL_LM",
             fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),
         )  # fmt: skip
 
