@@ -1,4 +1,4 @@
-# make figures [ARGS="--only banerjee2024.fig3"]   every figure and the audit, into out/
+# make figures [ARGS="--only banerjee2024.fig3"]   every figure, the audit and the report, into out/
 # make test    [ARGS="-k shrinkage"]               the test suite
 # make lint, make bench, make clean
 # Each creates $(VENV) and installs what it needs first. PYTHON=python3.12 picks an interpreter.
@@ -13,12 +13,10 @@ PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constr
 
 figures: $(VENV)/.figures
 	$(BIN)/python -m figures $(ARGS)
-ifeq ($(strip $(ARGS)),)
-	$(BIN)/python -m theory audit
-endif
 
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,35 +1,54 @@
-"""`python -m figures`: every figure, its data and a manifest."""
+"""`python -m figures`: every figure, its data, a manifest, the audit and the report."""
 
+import os
 import sys
+import traceback
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import tyro
 from tqdm import tqdm
 
 from figures.catalogue import FIGURES, chosen
-from figures.figure import VERDICTS, Setting
-from figures.render import Entry, render_all
+from figures.figure import VERDICTS, Figure, Setting
+from figures.inputs import inputs, unchanged
+from figures.manifest import read_manifest
+from figures.render import render_all
+from figures.report.page import write_report
+from theory.commands import audit
 from theory.errors import InputError
+from theory.files import output_folder
+
+SLOW = 60.0
+"""Expected seconds above which a figure is announced, and drawn after the others."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Draw the figures of the papers, and those that go beyond them."""
+    """Draw the figures of the papers, and those that go beyond them, and report on them.
+
+    A figure is drawn again only where its setting or the code that it imports has changed.
+    """
 
     only: tuple[str, ...] = ()
-    """Figures (banerjee2024.fig3) or papers (banerjee2024) to draw; all when empty."""
+    """Figures (banerjee2024.fig3) or papers (banerjee2024); all, and the audit, when empty."""
     list: bool = False
     """Show all figures with their scales and expected seconds, and stop."""
     scale: str = "toy"
     """toy (tables, seconds), tiny (a small language model, minutes) or full (GPUs)."""
     out: Path = Path("out")
-    """Folder for images, data and manifest.json."""
+    """Folder for images, data, manifest.json and index.html."""
     seed: int = 0
     """Seed of every figure; each has a stream of its own."""
     workers: int = 1
-    """Processes of the simulations; results do not depend on it."""
+    """Processes of the simulations of one figure; results do not depend on it."""
+    jobs: int = 1
+    """Figures drawn at once, in a process of one thread each; results do not depend on it."""
+    force: bool = False
+    """Draw again what did not change."""
 
 
 def listing() -> str:
@@ -41,14 +60,8 @@ def listing() -> str:
     return "\n".join(lines)
 
 
-def verdicts(entries: dict[str, Entry]) -> str:
-    """How many claims of the papers reproduce, and how many do not."""
-    found = [f["verdict"] for entry in entries.values() for f in entry.get("findings", [])]
-    return ", ".join(f"{found.count(v)} {v}" for v in VERDICTS if v in found) or "none checked"
-
-
 def main(options: Options) -> int:
-    """Exit status: 0, 1 where a figure failed, 2 for bad options, 130 when interrupted."""
+    """Exit status: 0, 1 where a figure or the audit failed, 2 for bad options, 130 interrupted."""
     if options.list:
         print(listing())
         return 0
@@ -56,21 +69,67 @@ def main(options: Options) -> int:
         figures = chosen(options.only)
         setting = Setting(options.scale, options.seed, options.workers)
         matplotlib.use("Agg")
-        progress = tqdm(figures, unit="figure", disable=None)
-        entries = render_all(progress, setting, options.out, tqdm.write)
+        due = outdated(figures, setting, options)
+        progress = partial(tqdm, total=len(due), unit="figure", disable=None)
+        render_all(due, setting, options.out, tqdm.write, jobs=options.jobs, progress=progress)
+        audited = bool(options.only) or _audit(options)
+        report = write_report(FIGURES, options.out)
+        entries = read_manifest(options.out / "manifest.json")
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"interrupted: what is finished stays in {options.out.resolve()}", file=sys.stderr)
         return 130
-    failed = [key for key, entry in entries.items() if entry["status"] != "done"]
-    print(f"{len(figures) - len(failed)} figures in {options.out.resolve()}")
-    print(f"claims of the papers: {verdicts(entries)} (in the .txt beside each figure)")
+    drawn = {figure.key: entries[figure.key] for figure in figures if figure.key in entries}
+    failed = [key for key, entry in drawn.items() if entry["status"] != "done"]
+    print(f"{len(drawn) - len(failed)} figures in {options.out.resolve()}")
+    print(f"claims of the papers: {verdicts(drawn)}")
+    print(f"report: {report.resolve()}")
     if failed:
-        print(f"failed: {', '.join(failed)} (see manifest.json)", file=sys.stderr)
-    return 1 if failed else 0
+        print(f"failed: {', '.join(failed)} (see the report)", file=sys.stderr)
+    return 1 if failed or not audited else 0
+
+
+def outdated(figures: list[Figure], setting: Setting, options: Options) -> list[Figure]:
+    """The figures that have to be drawn, slow ones last, with a word on all the others."""
+    entries = read_manifest(output_folder(options.out) / "manifest.json")
+    reached = [figure for figure in figures if figure.reached(setting.scale)]
+    due = [
+        figure
+        for figure in reached
+        if options.force
+        or not unchanged(entries.get(figure.key), inputs(figure, setting), options.out)
+    ]
+    for figure in figures:
+        if figure not in reached:
+            print(f"{figure.key:32s} not drawn: it needs --scale {next(iter(figure.seconds))}")
+    if len(due) < len(reached):
+        print(f"{len(reached) - len(due)} figures are unchanged (--force draws them again)")
+    due.sort(key=lambda figure: max(SLOW, figure.expected(setting.scale)))
+    for figure in due:
+        if (seconds := figure.expected(setting.scale)) > SLOW:
+            print(f"{figure.key:32s} will take about {seconds:.0f} s, after the others")
+    return due
+
+
+def verdicts(entries: dict[str, Any]) -> str:
+    """How many claims of the papers reproduce, and how many do not."""
+    found = [f["verdict"] for entry in entries.values() for f in entry.get("findings", [])]
+    return ", ".join(f"{found.count(v)} {v}" for v in VERDICTS if v in found) or "none checked"
+
+
+def _audit(options: Options) -> bool:
+    """Whether all theorems were checked and confirmed; what goes wrong does not stop the report."""
+    try:
+        workers = max(options.workers, options.jobs)
+        return audit.run(audit.Audit(workers=workers, out=options.out)) == 0
+    except Exception:
+        traceback.print_exc()
+        return False
 
 
 if __name__ == "__main__":
+    # Torch is imported on use: one thread, since more of them wait for each other on busy cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     sys.exit(main(tyro.cli(Options)))

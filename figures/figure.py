@@ -101,8 +101,15 @@ class Figure:
         """Citation key, or 'beyond'."""
         return self.key.split(".")[0]
 
-    def reached(self, scale: str) -> str:
-        """The asked scale, or the nearest smaller (else the smallest) one that it has."""
+    def reached(self, scale: str) -> str | None:
+        """The asked scale, or the nearest smaller one that it has, or else its smallest.
+
+        None where that is 'full', which needs GPUs and is not entered unasked.
+        """
         wanted = SCALES.index(scale)
         below = [s for s in SCALES[: wanted + 1] if s in self.seconds]
-        return below[-1] if below else next(s for s in SCALES if s in self.seconds)
+        return below[-1] if below else next((s for s in SCALES[:-1] if s in self.seconds), None)
+
+    def expected(self, scale: str) -> float:
+        """Seconds at the scale that is reached; 0 where none is."""
+        return self.seconds.get(self.reached(scale) or "", 0.0)

@@ -12,7 +12,10 @@ from typing import Any
 from theory.errors import InputError
 from theory.files import write_text
 
-PACKAGES = ("rlhf-risk", "numpy", "scipy", "pandas", "matplotlib", "joblib")
+PACKAGES = (
+    "rlhf-risk", "numpy", "scipy", "pandas", "matplotlib", "joblib", "torch", "transformers",
+    "peft",
+)  # fmt: skip
 
 
 def provenance() -> dict[str, Any]:
@@ -22,9 +25,14 @@ def provenance() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "device": f"cpu ({platform.machine()}, {os.cpu_count()} cores)",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": versions(),
         "commit": _commit(),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Installed versions of the packages that numbers depend on, None where one is missing."""
+    return {name: _version(name) for name in PACKAGES}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Figures small enough for tests: the code that `make figures` runs, with fewer draws."""
 
 import pytest
+import torch
 
 from figures.adaptive2024 import runs as adaptive_runs
 from figures.banerjee2024 import (
@@ -37,6 +38,8 @@ from figures.rewardrobust2024 import (
 from figures.ugda2025 import runs as ugda_runs
 from figures.zhang2024 import cost
 from figures.zhang2024 import runs as zhang_runs
+
+torch.set_num_threads(1)
 
 SMALL = {
     (return_readings, "DRAWS"): {"toy": 4000},

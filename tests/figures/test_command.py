@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from figures import __main__ as command
 from figures import catalogue
-from figures.__main__ import Options, main
+from figures.__main__ import Options, main, outdated
 from figures.catalogue import FIGURES, chosen
+from figures.figure import SCALES, Setting
 
 
 def test_list_names_every_figure_its_place_scales_and_seconds(capsys):
@@ -38,6 +40,8 @@ def test_figures_are_chosen_by_key_and_by_paper():
         ({"only": ("beyont",)}, "did you mean 'beyond'"),
         ({"scale": "tinny"}, "did you mean 'tiny'"),
         ({"workers": 0}, "`workers`"),
+        ({"jobs": 0}, "`jobs`"),
+        ({"jobs": 2, "workers": 2}, "choose one of the two"),
     ],
 )
 def test_bad_options_end_with_2_and_say_what_to_do(options, message, tmp_path, capsys):
@@ -89,6 +93,78 @@ def test_an_interruption_ends_with_130(tmp_path, monkeypatch, capsys):
     assert main(Options(only=("banerjee2024.fig2", key), out=tmp_path)) == 130
     assert "interrupted" in capsys.readouterr().err
     assert (tmp_path / "banerjee2024.fig2.png").exists()
+
+
+EXACT = ("banerjee2024.fig2", "adaptive2024.fig2")
+"""Figures that are drawn in a second, and that two processes draw alike."""
+
+
+def stamps(folder):
+    """When the files of figures were written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*.fig*")}
+
+
+def test_what_did_not_change_is_not_drawn_again(tmp_path, capsys):
+    def drawn(**options):
+        assert main(Options(only=EXACT[:1], out=tmp_path, **options)) == 0
+        return stamps(tmp_path)
+
+    first = drawn()
+    assert drawn() == first == drawn(workers=2)
+    assert "1 figures are unchanged" in capsys.readouterr().out
+    for again in ({"force": True}, {"seed": 1}):
+        before, after = stamps(tmp_path), drawn(**again)
+        assert all(after[name] > before[name] for name in before)
+
+
+def test_a_failed_figure_is_tried_again(tmp_path, monkeypatch):
+    whole = FIGURES[EXACT[0]]
+    broken = dataclasses.replace(whole, draw=lambda table, canvas: 1 / 0)
+    monkeypatch.setitem(catalogue.FIGURES, EXACT[0], broken)
+    assert main(Options(only=EXACT[:1], out=tmp_path)) == 1
+    assert "ZeroDivisionError" in (tmp_path / "index.html").read_text()
+    monkeypatch.setitem(catalogue.FIGURES, EXACT[0], whole)
+    assert main(Options(only=EXACT[:1], out=tmp_path)) == 0
+
+
+def test_several_processes_draw_the_same(tmp_path):
+    assert main(Options(only=EXACT, out=tmp_path, jobs=2)) == 0
+    for key in EXACT:
+        numbers = FIGURES[key].compute(Setting())
+        assert (tmp_path / f"{key}.csv").read_text() == numbers.to_csv(index=False)
+
+
+def test_slow_figures_come_last_and_are_announced(tmp_path, monkeypatch, capsys):
+    slow, quick = (FIGURES[key] for key in EXACT)
+    monkeypatch.setitem(
+        catalogue.FIGURES, slow.key, dataclasses.replace(slow, seconds={"toy": 600})
+    )
+    figures = chosen(EXACT)
+    assert [figure.key for figure in figures] == list(EXACT)
+    due = outdated(figures, Setting(), Options(out=tmp_path))
+    assert [figure.key for figure in due] == [quick.key, slow.key]
+    assert f"{slow.key:32s} will take about 600 s" in capsys.readouterr().out
+
+
+def test_what_needs_gpus_is_left_out_unless_asked_for(tmp_path, monkeypatch, capsys):
+    large = dataclasses.replace(FIGURES[EXACT[0]], seconds={"full": 3600})
+    monkeypatch.setitem(catalogue.FIGURES, large.key, large)
+    assert [large.reached(scale) for scale in SCALES] == [None, None, "full"]
+    assert main(Options(only=EXACT[:1], out=tmp_path)) == 0
+    assert "it needs --scale full" in capsys.readouterr().out
+    assert not stamps(tmp_path)
+    assert f"--only {large.key} --scale full" in (tmp_path / "index.html").read_text()
+
+
+def test_without_names_the_theorems_are_audited_too(tmp_path, monkeypatch, capsys):
+    def audited(options):
+        (options.out / "audit.json").write_text('{"claims": []}')
+        return 1
+
+    monkeypatch.setattr(command, "chosen", lambda names: [FIGURES[EXACT[0]]])
+    monkeypatch.setattr(command.audit, "run", audited)
+    assert main(Options(out=tmp_path)) == 1
+    assert "0 statements" in (tmp_path / "index.html").read_text()
 
 
 def test_the_command_line(tmp_path):
