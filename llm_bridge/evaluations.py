@@ -28,7 +28,7 @@ def evaluated(
     """Frames of the first step, of every so many, and of the last.
 
     trainer:  with `run`, `state` and `load`, as `llm_bridge.ppo.Trainer`.
-    describe: what its `run` yields, to the rows of a frame.
+    describe: what its `run` yields, to the rows of a frame; none for no frame.
     state:    file of the state, from which a training that was cut off goes on to the same rows,
               and which is left behind; None keeps none.
 
@@ -41,7 +41,7 @@ def evaluated(
         found = load_state(state, device)
         trainer.load(found["trainer"])
         frames = found["frames"]
-    yield from map(pd.DataFrame, frames)
+    yield from map(pd.DataFrame, filter(None, frames))
     with nullcontext(bool) if state is None else termination(state) as asked:
         for step, *done in trainer.run(steps):
             due = step == 1 or step % every == 0 or step == steps
@@ -53,5 +53,5 @@ def evaluated(
                 together.on_main(partial(save_state, state, kept))
             if state is not None and stop:
                 raise Terminated(state)
-            if due:
+            if due and frames[-1]:
                 yield pd.DataFrame(frames[-1])

@@ -97,19 +97,20 @@ class PopulationWorld:
         """See `theory.experiment.World`; all seeds as one program.
 
         The last rows hold each policy's `Judgement`. A policy that diverged says so in `stopped`,
-        and has no rows after that.
+        and has no numbers after that.
         """
         made = self.population(objective, optimiser, seeds)
         state = self._state_file(objective, optimiser, seeds)
 
         def described(step: int, done: dict[int, Trained]) -> list[Row]:
             judged = self.judge(made) if step == steps else {}
+            blank = dict.fromkeys(next(iter(done.values())).row, math.nan) if done else {}
             return [
                 {
-                    **self._labels(seeds[i]), "step": step, **own.row,
+                    **self._labels(seed), "step": step, **(done[i].row if i in done else blank),
                     **judged.get(i, Judgement())._asdict(), "stopped": made.stopped.get(i, ""),
                 }
-                for i, own in done.items()
+                for i, seed in enumerate(seeds) if done
             ]  # fmt: skip
 
         yield from evaluated(

@@ -152,7 +152,8 @@ def _tell(
     for name, table in tables.items():
         write_text(options.out / f"{name}.csv", table.to_csv(index=False))
         print(f"\n{table.round(3).to_string(index=False)}")
-    for stopped in rows[rows.stopped.notna()].itertuples():
+    diverged = rows[rows.stopped.notna()].drop_duplicates(["objective", "seed"])
+    for stopped in diverged.itertuples():
         print(f"diverged: {stopped.objective}, seed {stopped.seed}, {stopped.stopped}")
     judged = reference.judged_gold
     print(f"\nreference, judged {len(judged)} times: {judged.mean():.3f}, sd {judged.std():.3f}")

@@ -275,6 +275,24 @@ def test_policies_of_members_and_trials(world, tmp_path):
     assert last.judged_gold[1] == pytest.approx(alone.judged_gold, abs=FLOAT32)
 
 
+def test_a_policy_that_diverged_is_named_in_the_rows(world, monkeypatch):
+    losses = Learner.losses
+
+    def broken(learner, *given):
+        surrogate, value = losses(learner, *given)
+        index = learner.shaper.objective.utility.index
+        return surrogate, value * (torch.nan if index == 1 and learner.step == 1 else 1)
+
+    monkeypatch.setattr(Learner, "losses", broken)
+    frames = list(world.train(vanilla(0.1), PPO, [0, 2], steps=3, evaluate_every=3))
+    last = frames[-1].set_index("seed")
+    assert [frame.step.tolist() for frame in frames] == [[1, 1], [3, 3]]
+    assert "not finite at step 2" in last.stopped[2]
+    assert last.stopped[0] == ""
+    assert np.isnan(last.loc[2, ["gold", "kl", "judged_gold"]].astype(float)).all()
+    assert np.isfinite(last.loc[0, ["gold", "kl", "judged_gold"]].astype(float)).all()
+
+
 def test_an_objective_rewards_the_member_of_its_seed(world):
     assert world.own(vanilla(0.1), 5).utility.index == 2
     assert world.own(variance_aware_ppo(0.1, member=0), 2).utility.index == 1
