@@ -15,8 +15,10 @@ from llm_bridge.commands.fine_tuning import Sft, sft
 from llm_bridge.commands.papers import CHECKPOINT, PAPERS
 from llm_bridge.commands.planning import plan
 from llm_bridge.commands.population import PopulationStudy, population
+from llm_bridge.commands.refining import Ugda, ugda
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
+from llm_bridge.embedded.tiny import SIZES
 from theory import checks
 from theory.errors import InputError
 from theory.stopping import Terminated
@@ -28,15 +30,17 @@ COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
     "best-of-n": (BestOfN, choose),
     "evaluate": (Evaluate, evaluate),
     "compare": (Compare, compare),
+    "ugda": (Ugda, ugda),
     "population": (PopulationStudy, population),
 }
-PRESET = "--preset"
+PRESET, SCALE = "--preset", "--scale"
 
 
 def parsed(arguments: Sequence[str]) -> Any:
     """Options of the command that is asked for; a paper's are defaults that others override.
 
-    Without one, pretrained models have smaller learning rates than those trained from nothing.
+    With a size of the embedded language, only what a paper says of ensemble and objectives holds.
+    Without a paper, pretrained models have smaller learning rates than those trained from nothing.
 
     Raises `InputError` for an unknown paper.
     """
@@ -45,7 +49,8 @@ def parsed(arguments: Sequence[str]) -> Any:
     paper: dict[str, Any] = CHECKPOINT if "--policy" in split else {}
     if (name := after.get(PRESET)) is not None:
         checks.one_of("preset", name, PAPERS)
-        paper = {"preset": name, **PAPERS[name].options}
+        found = PAPERS[name].small if after.get(SCALE) in SIZES else PAPERS[name].options
+        paper = {"preset": name, **found}
     kinds = []
     for name, (kind, _) in COMMANDS.items():
         known = {f.name for f in fields(kind)}

@@ -1,0 +1,1 @@
+"""Refinement of reward models by relabelled interactions [ugda2025]."""

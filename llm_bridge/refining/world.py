@@ -1,0 +1,254 @@
+"""UGDA on texts: the stages of `theory.refinement_stages`, on a `TextWorld` [ugda2025]."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from llm_bridge.caching import cached
+from llm_bridge.evaluations import Row, evaluated
+from llm_bridge.ppo import Trainer
+from llm_bridge.refining.collecting import (
+    Collecting,
+    Interactions,
+    checkpoint_file,
+    read_interactions,
+)
+from llm_bridge.refining.experts import reward_expert
+from llm_bridge.refining.influence import Checkpoint, Influence, influence
+from llm_bridge.refining.members import RefinedWorld, Refit, Targets, keep_refined
+from llm_bridge.refining.samples import encoded, top_rows, validation_batches
+from llm_bridge.rollout import Rollout
+from llm_bridge.settings import Settings
+from llm_bridge.text_world import TextWorld
+from theory import checks
+from theory.errors import InputError
+from theory.grades import Expert
+from theory.objective import Objective
+from theory.presets import ensemble_mean
+from theory.refinement import Refinement
+from theory.refinement_stages import Arrays
+
+BETA = 0.05
+COLLECTED = ensemble_mean(BETA)
+
+
+@dataclass(frozen=True)
+class TextRefinement:
+    """A `theory.refinement_stages.RefinementWorld` of texts; a run is a seed of the `world`.
+
+    folder:      of interactions, checkpoints and gradients, which methods may share.
+    own:         folder of one method: refined reward models.
+    ppo:         of collection and of retraining; with adapters, whose gradients influence is of.
+    expert:      of texts; the true reward if None, which gives each grade to a fifth of a run's
+                 interactions.
+    collected:   objective of collection. objective: of the policy after refinement.
+    steps:       of collection and of retraining; evaluate_every: between rows and saved states.
+    checkpoints: of the policy in training, evenly spaced, at which influence is measured.
+    tasks:       parts of the validation prompts, in order; validation: held-out comparisons, whose
+                 chosen responses are validated on, and none of which is flipped.
+    refit:       how members learn their targets.
+    judged:      responses by which a policy is judged at the end.
+
+    Collection and retraining go on from their last states, in these folders, where they were
+    interrupted, and gradients after the last part.
+    """
+
+    world: TextWorld
+    seeds: tuple[int, ...]
+    folder: Path = field(compare=False)
+    own: Path = field(compare=False)
+    ppo: Settings = Settings()
+    expert: Expert | None = None
+    collected: Objective = COLLECTED
+    objective: Objective = COLLECTED
+    steps: int = 80
+    evaluate_every: int = 10
+    checkpoints: int = 4
+    tasks: int = 2
+    validation: int = 128
+    refit: Refit = Refit()
+    judged: int = 512
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "evaluate_every", "checkpoints", "tasks", "judged"):
+            checks.positive(name, getattr(self, name))
+        if self.validation < self.tasks:
+            raise InputError("validation", f"at least one of each of {self.tasks} tasks",
+                             self.validation)  # fmt: skip
+
+    @property
+    def due(self) -> tuple[int, ...]:
+        """Steps after which the policy is kept."""
+        steps = np.linspace(0, self.steps, self.checkpoints + 1).round().astype(int)[1:]
+        return tuple(np.unique(steps[steps > 0]).tolist())
+
+    def collect(self) -> Arrays:
+        """`scores` (runs, samples, k) of the members, normalised; `step` (runs, samples).
+
+        Texts are in the files that `interactions` reads.
+        """
+        for seed in self.seeds:
+            collecting = Collecting(self._trainer(self.world, self.collected, seed),
+                                    self._folder(seed), self.due)  # fmt: skip
+            for _ in self._evaluated(collecting, self.collected, seed, self.folder):
+                pass
+        found = [self.interactions(seed) for seed in self.seeds]
+        return {
+            "scores": np.stack([own.scores for own in found]),
+            "step": np.array([own.step for own in found]),
+        }
+
+    def interactions(self, seed: int) -> Interactions:
+        """What was collected in one run."""
+        return read_interactions(self._folder(seed))
+
+    def evidence(self, interactions: Arrays, settings: Refinement) -> Arrays:
+        """What `settings.needs`; with influence, also `cosine_std` and `overlap`, (runs,).
+
+        For selection 'both', influence is NaN but where the variance is large. Raises `InputError`
+        for 'information', which needs a posterior that language models here have not.
+        """
+        if "information" in settings.needs:
+            raise InputError("selection", "one that texts have evidence for", "'information'")
+        found: dict[str, np.ndarray] = {}
+        if "variance" in settings.needs:
+            found["variance"] = interactions["scores"].var(-1, ddof=1)
+        if "influence" in settings.needs:
+            rows = [None] * len(self.seeds) if settings.selection != "both" else [
+                top_rows(own, settings.gamma) for own in found["variance"]
+            ]  # fmt: skip
+            measured = [
+                self._influence(seed, settings, own)
+                for seed, own in zip(self.seeds, rows, strict=True)
+            ]
+            found["influence"] = np.stack([one.values for one in measured])
+            found["cosine_std"] = np.array([one.cosine_std for one in measured])
+            found["overlap"] = np.array([one.overlap for one in measured])
+        return found
+
+    def relabel(
+        self, interactions: Arrays, chosen: Int[np.ndarray, "runs kept"]
+    ) -> Int[np.ndarray, "runs kept"]:
+        """What the expert says. Raises `InputError` where there is neither it nor a true reward."""
+        grades = []
+        for seed, rows in zip(self.seeds, chosen, strict=True):
+            own, expert = self.interactions(seed), self.expert
+            if expert is None:
+                if self.world.gold is None:
+                    raise InputError("expert", "given where there is no true reward", "none")
+                expert = reward_expert(self.world.gold, own.prompts, own.responses)
+            grades.append(expert(*(_some(texts, rows) for texts in (own.prompts, own.responses))))
+        return np.stack(grades)
+
+    def refine(
+        self,
+        interactions: Arrays,
+        chosen: Int[np.ndarray, "runs kept"],
+        targets: Float[np.ndarray, "runs kept k"],
+    ) -> Arrays:
+        """`loss` (runs, k) of the members at the end; they are in the folder `own`."""
+        losses = []
+        for seed, rows, wanted in zip(self.seeds, chosen, targets, strict=True):
+            own, normaliser = self.interactions(seed), self.world.normaliser(seed)
+            prompts, responses = (_some(texts, rows) for texts in (own.prompts, own.responses))
+            offset = normaliser.offset
+            if normaliser.centring == "prompt":
+                offset = offset[normaliser.places(prompts)]
+            raw = wanted * normaliser.scale.numpy() + offset.numpy()
+            pairs = self.world.pairs(seed) if self.refit.replay else None
+            first, met = 0, list[np.ndarray]()
+            for index, ensemble in enumerate(self.world.ensembles(seed)):
+                members = slice(first, first + ensemble.settings.members)
+                its = Targets(tuple(prompts), tuple(responses), raw[:, members])
+                refined, loss = self.refit(ensemble, its, pairs, seed=seed)
+                keep_refined(self.own, seed, index, refined)
+                first, met = members.stop, [*met, loss]
+            losses.append(np.concatenate(met))
+        return {"loss": np.stack(losses)}
+
+    def retrain(self, interactions: Arrays, refined: Arrays) -> Arrays:
+        """Rows of PPO from the reference, by name (runs, evaluations), and `judged`: see `judge`.
+
+        Without refined reward models, on those of the world.
+        """
+        world = RefinedWorld.of(self.world, self.own) if refined else self.world
+        frames = []
+        for seed in self.seeds:
+            trainer = self._trainer(world, self.objective, seed)
+            rows = self._evaluated(trainer, self.objective, seed, self.own)
+            frames.append((pd.concat(list(rows)), self.judge(seed, trainer.actor.model)))
+        names = map(str, frames[0][0])
+        found = {name: np.stack([rows[name].to_numpy() for rows, _ in frames]) for name in names}
+        return {**found, "judged": np.stack([judged for _, judged in frames])}
+
+    def judge(self, seed: int, model: Any = None) -> Float[np.ndarray, "responses"]:
+        """True rewards of `judged` responses of a policy, the reference unless given.
+
+        Prompts come in turn. NaN where there is no true reward.
+        """
+        prompts = [self.world.prompts[i % len(self.world.prompts)] for i in range(self.judged)]
+        texts = self.world.respond(prompts, self.world.generator(seed, "judged"), model)
+        if self.world.gold is None:
+            return np.full(self.judged, np.nan)
+        return np.asarray(self.world.gold(prompts, texts), float)
+
+    def _influence(
+        self, seed: int, settings: Refinement, rows: Int[np.ndarray, "rows"] | None
+    ) -> Influence:
+        """Of some samples, all if None; NaN for the others."""
+        trainer = self._trainer(self.world, self.collected, seed)
+        own = self.interactions(seed)
+        numbers = np.arange(len(own.step)) if rows is None else rows
+        tokenizer, limit = trainer.tokenizer, self.world.limit
+        validated = replace(self.world.labelling, pairs=self.validation, noise=0.0)
+        pairs = replace(self.world, labelling=validated).pairs(seed, held_out=True)
+        described = (
+            self.world, self.ppo, self.collected, self.due, seed, numbers.tolist(),
+            settings.direction, settings.loss, settings.dimension, settings.seed,
+            (self.tasks, pairs) if settings.dimension is None else (),
+        )  # fmt: skip
+        found = influence(
+            trainer.actor.eval().model,
+            [
+                Checkpoint.load(checkpoint_file(self._folder(seed), step), trainer.actor.device)
+                for step in self.due
+            ],
+            encoded(own, numbers, tokenizer, limit, settings.loss),
+            validation_batches(pairs, self.tasks, tokenizer, limit),
+            settings,
+            cached(self.folder, f"gradients-{seed}", described),
+            temperature=trainer.actor.temperature,
+        )
+        values = np.full((len(own.step), self.tasks), np.nan)
+        values[numbers] = found.values
+        return found._replace(values=values)
+
+    def _trainer(self, world: TextWorld, objective: Objective, seed: int) -> Trainer:
+        return world.trainer(objective, self.ppo, seed)
+
+    def _evaluated(
+        self, trainer: Any, objective: Objective, seed: int, folder: Path
+    ) -> Iterator[pd.DataFrame]:
+        """Train to the end, going on from the last saved state."""
+        described = (self.world, self.ppo, objective, seed, self.steps, self.evaluate_every)
+        state = cached(folder / "states", "state", described).with_suffix(".pt")
+
+        def row(step: int, met: Row, _: Rollout) -> list[Row]:
+            return [{"step": step, **met}]
+
+        return evaluated(
+            trainer, row, steps=self.steps, every=self.evaluate_every, state=state,
+            device=self.world.policy()[0].device,
+        )  # fmt: skip
+
+    def _folder(self, seed: int) -> Path:
+        return self.folder / f"collected-{seed}"
+
+
+def _some(texts: list[str], rows: Int[np.ndarray, "rows"]) -> list[str]:
+    return [texts[row] for row in rows.tolist()]
