@@ -48,7 +48,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> None:
             reach = np.abs(means).max()
             limits = {} if metric == "gold" else {"vmin": -reach, "vmax": reach, "cmap": "RdBu"}
             image = ax.imshow(means, origin="lower", aspect="auto", **limits)
-            canvas.colorbar(image, ax=ax)
+            canvas.colorbar(image, ax=ax, label="gold reward")
             ax.grid(visible=False)
             for y, x in np.ndindex(means.shape):
                 ax.text(x, y, f"{means[y, x]:.2f}", ha="center", va="center", fontsize=6,

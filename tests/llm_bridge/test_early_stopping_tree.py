@@ -131,7 +131,7 @@ FORBIDDEN = -30.0
 class Bigram(torch.nn.Module):
     """A causal language model, as transformers have them, whose logits depend on the last word."""
 
-    device = torch.device("cpu")
+    device, dtype = torch.device("cpu"), torch.float32
 
     def __init__(self, words):
         super().__init__()
