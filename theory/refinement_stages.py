@@ -24,8 +24,10 @@ Arrays = Mapping[str, np.ndarray]
 class RefinementWorld(Protocol):
     """What a world does at each stage of [ugda2025, Alg. 1]; the choices between are `run`'s."""
 
-    seeds: Sequence[int]
-    """One a run: its random choices do not depend on which others are beside it."""
+    @property
+    def seeds(self) -> Sequence[int]:
+        """One a run: its random choices do not depend on which others are beside it."""
+        ...
 
     def collect(self) -> Arrays:
         """PPO on the ensemble mean, and what came by: every interaction.

@@ -162,8 +162,7 @@ def _rows(stages: TextRefinement, method: Method, came: Arrays) -> pd.DataFrame:
     if method.settings is None:
         trained = stages.retrain(came, {})
     else:
-        world: Any = stages
-        found = run(world, method.settings, interactions=came, folder=stages.own)
+        found = run(stages, method.settings, interactions=came, folder=stages.own)
         trained, grades = found["retrain"], found["relabel"]["grades"]
         if isinstance(stages.expert, EndpointExpert) and stages.expert.faults:
             print(f"grades that are missing so far: {dict(stages.expert.faults)}", flush=True)
