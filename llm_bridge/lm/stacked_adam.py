@@ -36,8 +36,7 @@ class StackedAdamW:
 
     def norms(self, rows: Rows) -> Float[torch.Tensor, "rows"]:
         """Of the gradients of some policies, over all of their parameters."""
-        grads = (_grad(p)[rows] for p in self.parameters)
-        return torch.stack([g.reshape(len(g), -1).norm(dim=1) for g in grads]).norm(dim=0)
+        return row_norms([_grad(p)[rows] for p in self.parameters])
 
     @torch.no_grad()
     def step(
@@ -85,6 +84,11 @@ class StackedAdamW:
 
     def _numbers(self, values: Sequence[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
+
+
+def row_norms(tensors: Sequence[torch.Tensor]) -> Float[torch.Tensor, "rows"]:
+    """Of all numbers of each row, over several tensors."""
+    return torch.stack([x.reshape(len(x), -1).norm(dim=1) for x in tensors]).norm(dim=0)
 
 
 def _grad(parameter: torch.Tensor) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Reward models that are adapters and heads on one frozen trunk, read and trained in one pass."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -9,12 +8,9 @@ from jaxtyping import Float
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.stacked import StackedLora
+from llm_bridge.lm.stacked_adam import row_norms
 from llm_bridge.lm.tokens import Batch
 from llm_bridge.rewards.models import Outputs, Part, RewardModel
-
-ADAPTER = re.compile(r"\d+\.trunk\.(.*)\.lora_(A|B)\.member_(\d+)\.weight")
-HEAD = re.compile(r"(\d+)\.head\.(weight|bias)")
-TRUNK = re.compile(r"\d+\.(trunk\..*)")
 
 
 class AdaptedRewardModel(RewardModel):
@@ -64,29 +60,6 @@ class AdaptedRewardModel(RewardModel):
     def clip(self, limit: float) -> None:
         """Scale the gradients of each member down to a norm of at most `limit`."""
         grads = [p.grad for p in self.parameters() if p.grad is not None]
-        norms = torch.stack([g.reshape(len(g), -1).norm(dim=1) for g in grads]).norm(dim=0)
-        share = (limit / (norms + 1e-6)).clamp(max=1)
+        share = (limit / (row_norms(grads) + 1e-6)).clamp(max=1)
         for grad in grads:
             grad.mul_(share.view(-1, *[1] * (grad.ndim - 1)))
-
-
-def renamed(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The state of an `AdaptedRewardModel` in a list, from one as it was first written.
-
-    There, each member was a model of its own with the trunk's adapters as peft names them.
-    """
-    found: dict[str, torch.Tensor] = {}
-    stacks: dict[str, dict[int, torch.Tensor]] = {}
-    for name, weight in state.items():
-        if adapter := ADAPTER.fullmatch(name):
-            layer, matrix, member = adapter.groups()
-            side = "down" if matrix == "A" else "up"
-            key = f"0.adapters.{side}.{layer.replace('.', '/')}"
-            stacks.setdefault(key, {})[int(member)] = weight.T
-        elif head := HEAD.fullmatch(name):
-            stacks.setdefault(f"0.head.{head[2]}", {})[int(head[1])] = weight[0]
-        elif trunk := TRUNK.fullmatch(name):
-            found["0." + trunk[1].replace(".base_layer", "")] = weight
-    for key, members in stacks.items():
-        found[key] = torch.stack([members[index] for index in sorted(members)])
-    return found

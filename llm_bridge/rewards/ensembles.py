@@ -10,14 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import safe_open
-from safetensors.torch import load_file, load_model, save_model
+from safetensors.torch import load_model, save_model
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.checkpoints import fuse_activations
 from llm_bridge.lm.lora import Lora
-from llm_bridge.rewards.adapted import renamed
 from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
@@ -62,7 +60,7 @@ class EnsembleSettings(Recipe):
                 )  # fmt: skip
         models = Workshop(self, base, tokenizer, limit, seed=0).untrained()
         try:
-            _load(torch.nn.ModuleList(models), folder / WEIGHTS)
+            load_model(torch.nn.ModuleList(models), folder / WEIGHTS)
         except RuntimeError as error:
             raise InputError(
                 "base", f"of the shape of the reward models in {folder}",
@@ -122,16 +120,6 @@ class Ensemble:
         fuse_activations(trunk)
         tokenizer = AutoTokenizer.from_pretrained(folder)
         return settings.load(folder, trunk.to(device), tokenizer, limit=about["limit"])
-
-
-def _load(models: torch.nn.Module, path: Path) -> None:
-    """Weights of models, from a file of any age."""
-    with safe_open(path, "pt") as file:
-        first_written = any(".lora_A." in name for name in file.keys())  # noqa: SIM118
-    if first_written:
-        models.load_state_dict(renamed(load_file(path)))
-    else:
-        load_model(models, path)
 
 
 def _described(folder: Path) -> tuple[EnsembleSettings, dict[str, Any]]:

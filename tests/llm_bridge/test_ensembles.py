@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 from transformers import GPT2Config, GPT2Model, GPT2Tokenizer
 from transformers.pytorch_utils import Conv1D
 
@@ -17,7 +16,7 @@ from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.stacked import STATES, StackedLora
 from llm_bridge.rewards.adapted import AdaptedRewardModel
 from llm_bridge.rewards.brme import Brme, GaussianRewardModel, train_gaussian
-from llm_bridge.rewards.ensembles import WEIGHTS, Ensemble, EnsembleSettings
+from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rewards.fusion import Fusion
 from llm_bridge.rewards.models import RewardTraining, train
@@ -187,29 +186,6 @@ def test_adapted_members_are_trained_as_if_alone(split, states, monkeypatch):
         torch.testing.assert_close(
             scores[:, [member]], single.score(*TEXTS).members, atol=FLOAT32, rtol=FLOAT32
         )
-
-
-def test_ensembles_of_separate_adapters_are_still_read(tmp_path):
-    """As files had them first: a model a member, and adapters as peft names them."""
-    ensemble = made("lora")
-    (model,) = ensemble.models
-    ensemble.save(tmp_path)
-    state = {}
-    for member in range(3):
-        state[f"{member}.head.weight"] = model.head.weight[[member]].clone()
-        state[f"{member}.head.bias"] = model.head.bias[[member]].clone()
-        for name, weight in model.adapters.member_state(member).items():
-            state[f"2.trunk.{name.removesuffix('.weight')}.member_{member}.weight"] = weight
-    layers = {name.rpartition(".lora_")[0] for name in model.adapters.member_state(0)}
-    for name, weight in model.trunk.state_dict().items():
-        layer, _, kind = name.rpartition(".")
-        state[f"2.trunk.{layer}{'.base_layer' if layer in layers else ''}.{kind}"] = weight
-    save_file(state, tmp_path / WEIGHTS)
-    for found in (
-        Ensemble.from_pretrained(tmp_path),
-        SETTINGS["lora"].load(tmp_path, BASE, TOKENIZER, limit=CONTEXT),
-    ):
-        assert_identical(found(*TEXTS), ensemble(*TEXTS))
 
 
 def test_the_first_stage_may_have_pairs_of_its_own():
