@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
-from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits, widened
+from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits, tempered, widened
 from llm_bridge.lm.tokens import Batch
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
@@ -99,7 +99,7 @@ def token_distributions(
     """ln of the probabilities of all tokens where each token of the responses was drawn."""
     hidden = response_states(model, batch)
     rows = hidden.reshape(-1, hidden.shape[-1])
-    logs = torch.log_softmax(widened(logits(model, rows)) / temperature, -1)
+    logs = torch.log_softmax(tempered(logits(model, rows), temperature), -1)
     return logs.view(*batch.responses.shape, -1)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.cache_utils import Cache, StaticCache, StaticLayer
 
+from llm_bridge.lm.head import logits
 from llm_bridge.lm.stacked import stack_of
 from llm_bridge.lm.tokens import positions
 from theory.errors import InputError
@@ -132,12 +133,13 @@ class Decoder:
         A last round may draw more than the rule asks for; `top` keeps these within the positions
         that a model has.
         """
-        out = model(
+        out = model.base_model(
             input_ids=tokens, attention_mask=mask, position_ids=places,
-            past_key_values=self.cache, use_cache=True, logits_to_keep=1,
+            past_key_values=self.cache, use_cache=True,
         )  # fmt: skip
+        words = logits(model, out.last_hidden_state[:, -1])
         uniform, going = self.uniforms.index_select(1, self.step), self.going[:, None]
-        chosen = self.rule.pick(out.logits[:, -1], uniform).masked_fill(~going, self.pad)
+        chosen = self.rule.pick(words, uniform).masked_fill(~going, self.pad)
         self.tokens.index_copy_(1, self.step, chosen)
         self.live.index_copy_(1, self.step, going)
         noted = self.shut.masked_fill(going[:, None, None], 0)

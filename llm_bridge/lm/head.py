@@ -65,6 +65,13 @@ def widened(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def tempered(
+    logits: Float[torch.Tensor, "rows words"], temperature: float
+) -> Float[torch.Tensor, "rows words"]:
+    """Logits / temperature, `widened`; at a temperature of 1 they may be the same array."""
+    return widened(logits) if temperature == 1 else widened(logits) / temperature
+
+
 def chosen_log_probabilities(
     logits: Float[torch.Tensor, "rows words"],
     chosen: Int[torch.Tensor, "rows"],
@@ -83,7 +90,7 @@ def entropies(
     logits: Float[torch.Tensor, "rows words"], temperature: float
 ) -> Float[torch.Tensor, "rows"]:
     """Of softmax(logits / temperature), in nats, in float32 at least, without gradients."""
-    found = (widened(logits[part]) / temperature for part in _parts(logits))
+    found = (tempered(logits[part], temperature) for part in parts(logits))
     logs = (torch.log_softmax(part, -1) for part in found)
     return torch.cat([-(part.exp() * part).sum(-1) for part in logs])
 
@@ -95,7 +102,7 @@ class _Chosen(torch.autograd.Function):
     def forward(
         ctx: Any, logits: torch.Tensor, chosen: torch.Tensor, temperature: float
     ) -> torch.Tensor:
-        found = (widened(logits[part]) / temperature for part in _parts(logits))
+        found = (tempered(logits[part], temperature) for part in parts(logits))
         total = torch.cat([torch.logsumexp(part, -1) for part in found])
         ctx.save_for_backward(logits, chosen, total)
         ctx.temperature = temperature
@@ -106,14 +113,14 @@ class _Chosen(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor) -> tuple[torch.Tensor, None, None]:
         logits, chosen, total = ctx.saved_tensors
         grad = grads[0] / ctx.temperature
-        for part in _parts(logits):
-            shares = (widened(logits[part]) / ctx.temperature).sub_(total[part, None]).exp_()
+        for part in parts(logits):
+            shares = (tempered(logits[part], ctx.temperature) - total[part, None]).exp_()
             found = shares.mul_(-grad[part, None])
             logits[part] = found.scatter_add_(-1, chosen[part, None], grad[part, None])
         return logits, None, None
 
 
-def _parts(logits: torch.Tensor) -> list[slice]:
+def parts(logits: torch.Tensor) -> list[slice]:
     """Some rows at a time."""
     rows, words = logits.shape
     some = max(1, PART.get(logits.device.type, PART_ELSEWHERE) // words)

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float, Int
 
+from llm_bridge.lm import head
 from llm_bridge.lm.decoding import STRIDE, recorded
-from llm_bridge.lm.head import widened
 from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError
@@ -55,7 +55,7 @@ class Sampling:
 
     def cut(self, logits: Float[torch.Tensor, "batch words"]) -> Float[torch.Tensor, "batch words"]:
         """Logits at the temperature, -inf beyond the top k and the nucleus."""
-        logits = widened(logits) / self.temperature
+        logits = head.tempered(logits, self.temperature)
         if self.top_k:
             smallest = logits.topk(min(self.top_k, logits.shape[-1])).values[:, -1:]
             logits = logits.masked_fill(logits < smallest, -torch.inf)
@@ -71,7 +71,11 @@ class Sampling:
         self, logits: Float[torch.Tensor, "batch words"], uniforms: Float[torch.Tensor, "batch 1"]
     ) -> Int[torch.Tensor, "batch 1"]:
         """The tokens that numbers in [0, 1) decide."""
-        return choose(self.cut(logits).softmax(-1), uniforms)
+        found = [
+            choose(self.cut(logits[rows]).softmax(-1), uniforms[rows])
+            for rows in head.parts(logits)
+        ]
+        return torch.cat(found)
 
 
 def draw(
@@ -124,12 +128,12 @@ def sample(
     going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
     stride = 1 if prompts.device.type == "cpu" else STRIDE
     for step, uniform in enumerate(uniforms.unbind(1), 1):
-        out = model(
+        out = model.base_model(
             input_ids=tokens, attention_mask=mask.long(), position_ids=places,
-            past_key_values=cache, use_cache=True, logits_to_keep=1,
+            past_key_values=cache, use_cache=True,
         )  # fmt: skip
         cache = out.past_key_values
-        chosen = sampling.pick(out.logits[:, -1], uniform[:, None])
+        chosen = sampling.pick(head.logits(model, out.last_hidden_state[:, -1]), uniform[:, None])
         drawn.append(chosen.masked_fill(~going[:, None], pad))
         live.append(going[:, None])
         going = going & (chosen[:, 0] != eos)

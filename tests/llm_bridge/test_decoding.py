@@ -14,6 +14,7 @@ from transformers import (
 from llm_bridge.actors import make_actor
 from llm_bridge.lm.actor import log_probabilities
 from llm_bridge.lm.decoding import _RECORDINGS, Decoder, stamp
+from llm_bridge.lm.head import logits
 from llm_bridge.lm.lora import Lora, without_adapters
 from llm_bridge.lm.sampling import Sampling, sample
 from llm_bridge.settings import Settings
@@ -82,7 +83,9 @@ def test_fixed_shapes_draw_the_same_tokens(model, sampling):
 
 def test_fixed_shapes_have_the_probabilities_of_one_pass(model):
     seen = []
-    hook = model.register_forward_hook(lambda *call: seen.append(call[2].logits[:, -1].clone()))
+    hook = model.base_model.register_forward_hook(
+        lambda *call: seen.append(logits(model, call[2].last_hidden_state[:, -1]))
+    )
     batch = drawn(model, Sampling(12), "graphs")
     hook.remove()
     logs = torch.log_softmax(torch.stack(seen, dim=1), -1)[:, : batch.live.shape[1]]
