@@ -6,9 +6,10 @@ from typing import NamedTuple
 import torch
 from jaxtyping import Float, Int
 
-from bandits.optimisers import PPO, drawn, rollout_dice
+from bandits.optimisers import PPO
 from bandits.policies import Policy
 from bandits.policy_gradients import flat
+from bandits.rollouts import drawn, rollout_dice
 from theory.influence import AdamState, adam_step_as_printed
 from theory.schedules import Annealed
 

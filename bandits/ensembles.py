@@ -1,5 +1,6 @@
 """Kinds of reward ensembles by what their members share [zhang2024, sec. 3.1]."""
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -48,12 +49,12 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Independent(Ensemble):
-    """Networks of their own, which differ by initial weights [zhang2024, sec. 3.1]."""
+class Trainable(Ensemble):
+    """Members that go from where they start to their scores by one fit, and can be trained on."""
 
-    def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
-        """One stage."""
-        return self.fitted(data, seeds, shape).outputs()
+    @abstractmethod
+    def start(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Fitted:
+        """Members before that fit, on the trunk of a first stage if they share one."""
 
     def fitted(
         self,
@@ -62,9 +63,22 @@ class Independent(Ensemble):
         shape: tuple[int, int],
         extra: Loss = no_loss,
     ) -> Fitted:
-        """Members that can be trained on; `extra` is added to their loss."""
+        """Trained members; `extra` is added to their loss."""
+        return self.start(data, seeds, shape).fit(self.training, data, extra)
+
+    def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
+        """What `fitted` members say."""
+        return self.fitted(data, seeds, shape).outputs()
+
+
+@dataclass(frozen=True)
+class Independent(Trainable):
+    """Networks of their own, which differ by initial weights [zhang2024, sec. 3.1]."""
+
+    def start(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Fitted:
+        """Whole networks."""
         layers = self._init(data, seeds, "reward", shape, self.members)
-        return Fitted(layers, lambda: self.network(layers, shape)).fit(self.training, data, extra)
+        return Fitted(layers, lambda: self.network(layers, shape))
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
         """k (M + L)."""
@@ -73,7 +87,7 @@ class Independent(Ensemble):
 
 
 @dataclass(frozen=True)
-class SharedTrunk(Shared):
+class SharedTrunk(Trainable, Shared):
     """k linear heads on one trunk [zhang2024, sec. 3.1; banerjee2024, sec. 5].
 
     frozen: train heads on the trunk of a first-stage model [banerjee2024]; else train trunk and
@@ -83,8 +97,8 @@ class SharedTrunk(Shared):
 
     frozen: bool = True
 
-    def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
-        """A trunk, then heads; or both at once."""
+    def start(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Fitted:
+        """Heads on a trained trunk; or trunk and heads."""
         heads = self._heads(data, seeds, "head", shape)
         if self.frozen:
             trunk = self._single(data, seeds, shape)[:-2]
@@ -93,11 +107,7 @@ class SharedTrunk(Shared):
             trunk = self._init(data, seeds, "reward", shape, 1)[:-2]
             parameters = [*trunk, *heads]
 
-        def scores() -> torch.Tensor:
-            return self.mlp([*trunk, *heads], shape)
-
-        self.training.fit(parameters, lambda _: self.training.bradley_terry(data, scores()))
-        return Outputs(scores().detach())
+        return Fitted(parameters, lambda: self.mlp([*trunk, *heads], shape))
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
         """M + k L loaded; k L trained where the trunk is frozen."""
@@ -107,7 +117,7 @@ class SharedTrunk(Shared):
 
 
 @dataclass(frozen=True)
-class LowRank(Shared):
+class LowRank(Trainable, Shared):
     """Low-rank adapters and a head of each member on the trunk of a first stage [zhang2024].
 
     Weights are W + A B with A (inputs, rank) random and B (rank, outputs) zero at first [hu2021].
@@ -119,18 +129,8 @@ class LowRank(Shared):
         super().__post_init__()
         checks.positive("rank", self.rank)
 
-    def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
-        """A trunk, then adapters and heads."""
-        return self.fitted(data, seeds, shape).outputs()
-
-    def fitted(
-        self,
-        data: Comparisons,
-        seeds: Sequence[int],
-        shape: tuple[int, int],
-        extra: Loss = no_loss,
-    ) -> Fitted:
-        """Members whose adapters and heads can be trained on; `extra` is added to their loss."""
+    def start(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Fitted:
+        """Adapters and heads on a trained trunk."""
         trunk = self._single(data, seeds, shape)[:-2]
         heads = self._heads(data, seeds, "head", shape)
         down, up = self._adapters(data, seeds, trunk)
@@ -140,7 +140,7 @@ class LowRank(Shared):
             adapted[::2] = [w + a @ b for w, a, b in zip(trunk[::2], down, up, strict=True)]
             return self.mlp([*adapted, *heads], shape)
 
-        return Fitted([*down, *up, *heads], scores).fit(self.training, data, extra)
+        return Fitted([*down, *up, *heads], scores)
 
     def parameters(self, shape: tuple[int, int]) -> Parameters:
         """M + k L + k A loaded; k (A + L) trained."""

@@ -1,12 +1,11 @@
 """The grid world: every prompt has one best response, and only a few comparisons are seen."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 
@@ -16,17 +15,16 @@ from bandits.ensembles import Independent
 from bandits.placement import DTYPES, check_device, check_dtype
 from bandits.policies import MlpPolicy
 from bandits.preferences import Preferences
-from bandits.training import train_population
+from bandits.training import TabularWorld
 from theory import checks
 from theory.errors import InputError
-from theory.objective import Objective
 from theory.scores import Scores
 
 NORMALISATIONS = ("none", "centred", "standardised")
 
 
 @dataclass(frozen=True)
-class Grid:
+class Grid(TabularWorld):
     """A prompts x responses world with gold = identity by default [rewardrobust2024, sec. 6].
 
     gold:        true reward of every cell, row by row (`Grid.with_gold` takes an array), or None
@@ -134,25 +132,12 @@ class Grid:
             scores = scores.standardised(log_reference)
         return policy, log_reference, scores
 
-    def train(
-        self,
-        objective: Objective,
-        optimiser: Any,
-        seeds: Sequence[int],
-        *,
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[pd.DataFrame]:
-        """Reward models, then a policy, for all seeds at once; see `theory.experiment.World`."""
-        sound = self._sound(seeds)
-        return train_population(self, objective, optimiser, sound, steps, evaluate_every)
-
     def _demonstrations(self, best: float) -> Float[torch.Tensor, "prompts responses"]:
         """`best` on each prompt's best response, the rest spread over the others."""
         target = torch.full_like(self.gold, (1 - best) / (self.responses - 1))
         return target.scatter(-1, self.gold.argmax(-1, keepdim=True), best)
 
-    def _sound(self, seeds: Sequence[int]) -> list[int]:
+    def sound(self, seeds: Sequence[int]) -> list[int]:
         """Seeds whose reward models are finite; the others are named and left out."""
         members = self.outputs(seeds).members
         broken = (~members.isfinite()).flatten(1).any(-1).tolist()

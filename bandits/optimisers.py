@@ -1,50 +1,36 @@
 """From an objective to policies: exactly, by best-of-n, by the exact gradient, and by PPO."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
-from bandits.moving_objective import MovingObjective
+from bandits.optimiser import Evaluation, Optimiser, Task
 from bandits.policies import Policy
-from bandits.streams import draw
+from bandits.rollouts import drawn, rollout_dice, whitened
 from theory import checks
 from theory.arrays import like, to_numpy
 from theory.best_of_n import best_of_n_law
-from theory.objective import Bound, Objective
-from theory.optimum import bind, solve
+from theory.optimum import solve
 from theory.schedules import Annealed, Controller
-from theory.scores import Scores
 
 LARGEST = 30.0
 """ln of the largest ratio of probabilities that is told from a larger one: none overflows."""
-Evaluation = tuple[int, torch.Tensor, Bound]
-"""Step, ln pi (seeds, prompts, responses), and the bound objective that was optimised."""
 
 
 @dataclass(frozen=True)
-class Exact:
+class Exact(Optimiser):
     """`theory.solve`: no optimiser error."""
 
-    def optimise(
-        self,
-        objective: Objective,
-        scores: Scores,
-        log_reference: Float[torch.Tensor, "seeds prompts responses"],
-        policy: Policy,
-        seeds: Sequence[int],
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[Evaluation]:
+    def evaluations(self, task: Task) -> Iterator[Evaluation]:
         """The optimum, as the one evaluation of step `steps`."""
-        solution = solve(objective, log_reference, scores)
-        bound = bind(objective, scores, log_reference)
-        yield steps, solution.log_policy, bound
+        solution = solve(task.objective, task.log_reference, task.scores)
+        yield task.steps, solution.log_policy, task.bound
 
 
 @dataclass(frozen=True)
-class BestOfN:
+class BestOfN(Optimiser):
     """The best of n responses of the reference by the objective's utility, in law.
 
     Its strength is n: the penalty of the objective plays no role. [beirami2024], with ties.
@@ -55,26 +41,16 @@ class BestOfN:
     def __post_init__(self) -> None:
         checks.positive("n", self.n)
 
-    def optimise(
-        self,
-        objective: Objective,
-        scores: Scores,
-        log_reference: Float[torch.Tensor, "seeds prompts responses"],
-        policy: Policy,
-        seeds: Sequence[int],
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[Evaluation]:
+    def evaluations(self, task: Task) -> Iterator[Evaluation]:
         """The law, as the one evaluation of step `steps`."""
-        bound = bind(objective, scores, log_reference)
-        utility = to_numpy(bound.objective.utility(scores, bound.binding)).astype(float)
-        reference = to_numpy(torch.log_softmax(log_reference.double(), -1))
-        law = best_of_n_law(utility, reference, self.n)
-        yield steps, like(log_reference, law.log_policy), bound
+        utility = task.objective.utility(task.scores, task.bound.binding)
+        reference = to_numpy(torch.log_softmax(task.log_reference.double(), -1))
+        law = best_of_n_law(to_numpy(utility).astype(float), reference, self.n)
+        yield task.steps, like(task.log_reference, law.log_policy), task.bound
 
 
 @dataclass(frozen=True)
-class Gradient:
+class Gradient(Optimiser):
     """Adam on the exact `value`, averaged over prompts.
 
     annealed, controller: of beta, for a `Penalty` and for a `TargetKL`.
@@ -84,33 +60,20 @@ class Gradient:
     annealed: Annealed | None = None
     controller: Controller = Controller(gain=0.02)
 
-    def optimise(
-        self,
-        objective: Objective,
-        scores: Scores,
-        log_reference: Float[torch.Tensor, "seeds prompts responses"],
-        policy: Policy,
-        seeds: Sequence[int],
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[Evaluation]:
+    def evaluations(self, task: Task) -> Iterator[Evaluation]:
         """Evaluations every `evaluate_every` steps, and at the end."""
-        bound = bind(objective, scores, log_reference)
-        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
-        moving = MovingObjective(
-            bound, scores, log_reference, steps, self.annealed, self.controller
-        )
-        for step in range(steps):
-            loss = -moving.value(step, policy.log_probabilities()).mean(-1).sum()
+        adam = torch.optim.Adam(task.policy.parameters, lr=self.learning_rate, fused=True)
+        moving = task.moving(self.annealed, self.controller)
+        for step in range(task.steps):
+            loss = -moving.value(step, task.policy.log_probabilities()).mean(-1).sum()
             adam.zero_grad()
             loss.backward()
             adam.step()
-            if due(step, steps, evaluate_every):
-                yield step + 1, policy.log_probabilities().detach(), bound
+            yield from task.evaluation(step)
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(Optimiser):
     """Proximal policy optimisation on sampled responses [schulman2017], with a table critic.
 
     samples:       responses drawn for each prompt and iteration.
@@ -141,26 +104,14 @@ class PPO:
         for name in ("samples", "epochs", "clip", "learning_rate", "critic_rate"):
             checks.positive(name, getattr(self, name))
 
-    def optimise(
-        self,
-        objective: Objective,
-        scores: Scores,
-        log_reference: Float[torch.Tensor, "seeds prompts responses"],
-        policy: Policy,
-        seeds: Sequence[int],
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[Evaluation]:
+    def evaluations(self, task: Task) -> Iterator[Evaluation]:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
-        bound = bind(objective, scores, log_reference)
-        adam = torch.optim.Adam(policy.parameters, lr=self.learning_rate, fused=True)
-        moving = MovingObjective(
-            bound, scores, log_reference, steps, self.annealed, self.controller
-        )
-        critic = torch.full_like(log_reference[..., 0], self.critic_start)
-        dice = rollout_dice(log_reference, seeds, steps, self.samples)
-        for step in range(steps):
-            current = policy.log_probabilities()
+        adam = torch.optim.Adam(task.policy.parameters, lr=self.learning_rate, fused=True)
+        moving = task.moving(self.annealed, self.controller)
+        critic = torch.full_like(task.log_reference[..., 0], self.critic_start)
+        dice = rollout_dice(task.log_reference, task.seeds, task.steps, self.samples)
+        for step in range(task.steps):
+            current = task.policy.log_probabilities()
             with torch.no_grad():
                 before = current.detach()
                 chosen = drawn(before, dice[:, step])
@@ -172,9 +123,8 @@ class PPO:
                 critic = critic + self.critic_rate * (sampled - critic)
                 if self.whiten:
                     advantage = whitened(advantage, counts)
-            self._improve(adam, policy, current, counts / self.samples * advantage)
-            if due(step, steps, evaluate_every):
-                yield step + 1, policy.log_probabilities().detach(), bound
+            self._improve(adam, task.policy, current, counts / self.samples * advantage)
+            yield from task.evaluation(step)
 
     def _improve(
         self,
@@ -206,42 +156,3 @@ OPTIMISERS = {
     "best_of_n": BestOfN(),
 }
 """Optimisers by name, with their defaults."""
-
-
-def drawn(
-    log_policy: Float[torch.Tensor, "seeds prompts responses"],
-    dice: Float[torch.Tensor, "seeds prompts samples"],
-) -> Int[torch.Tensor, "seeds prompts samples"]:
-    """Responses, by inverting the cumulative probabilities."""
-    edges = log_policy.exp().cumsum(-1)
-    return torch.searchsorted(edges, dice.contiguous()).clamp(max=log_policy.shape[-1] - 1)
-
-
-def rollout_dice(
-    log_reference: Float[torch.Tensor, "seeds prompts responses"],
-    seeds: Sequence[int],
-    steps: int,
-    samples: int,
-) -> Float[torch.Tensor, "seeds steps prompts samples"]:
-    """Uniform numbers of every seed's rollouts."""
-    size = (steps, log_reference.shape[-2], samples)
-    return draw(
-        seeds, "rollouts", lambda rng: rng.random(size),
-        dtype=log_reference.dtype, device=str(log_reference.device),
-    )  # fmt: skip
-
-
-def due(step: int, steps: int, every: int) -> bool:
-    """Whether a step ends with an evaluation."""
-    return (step + 1) % every == 0 or step + 1 == steps
-
-
-def whitened(
-    advantage: Float[torch.Tensor, "seeds prompts places"],
-    weights: Float[torch.Tensor, "seeds prompts places"],
-) -> Float[torch.Tensor, "seeds prompts places"]:
-    """Advantages of each seed with weighted mean 0 and standard deviation 1."""
-    share = weights / weights.sum((-1, -2), keepdim=True)
-    mean = (share * advantage).sum((-1, -2), keepdim=True)
-    variance = (share * (advantage - mean) ** 2).sum((-1, -2), keepdim=True)
-    return (advantage - mean) / (variance.sqrt() + 1e-8)

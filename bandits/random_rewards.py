@@ -8,16 +8,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from bandits.moving_objective import MovingObjective
-from bandits.optimisers import PPO, Evaluation, drawn, due, rollout_dice, whitened
-from bandits.policies import Policy
+from bandits.optimiser import Evaluation, Task
+from bandits.optimisers import PPO
+from bandits.rollouts import drawn, rollout_dice, whitened
 from bandits.streams import draw
 from theory import checks
 from theory.errors import InputError
-from theory.objective import Objective
-from theory.optimum import bind
 from theory.schedules import Annealed
-from theory.scores import Scores
 
 RULES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "constant": lambda heads: np.zeros(heads.shape[:-1]),
@@ -64,27 +61,15 @@ class RandomRewards(PPO):
         checks.positive("heads", self.heads)
         checks.one_of("descent", self.descent, DESCENTS)
 
-    def optimise(
-        self,
-        objective: Objective,
-        scores: Scores,
-        log_reference: Float[torch.Tensor, "seeds prompts responses"],
-        policy: Policy,
-        seeds: Sequence[int],
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[Evaluation]:
+    def evaluations(self, task: Task) -> Iterator[Evaluation]:
         """`steps` iterations; evaluations every `evaluate_every`, and at the end."""
-        bound = bind(objective, scores, log_reference)
-        descent = DESCENTS[self.descent](policy.parameters, lr=self.learning_rate)
-        moving = MovingObjective(
-            bound, scores, log_reference, steps, self.annealed, self.controller
-        )
-        critic = torch.full_like(log_reference[..., :1], self.critic_start)
-        dice = rollout_dice(log_reference, seeds, steps, self.samples)
-        noise = self._noise(log_reference, seeds, steps)
-        for step in range(steps):
-            current = policy.log_probabilities()
+        descent = DESCENTS[self.descent](task.policy.parameters, lr=self.learning_rate)
+        moving = task.moving(self.annealed, self.controller)
+        critic = torch.full_like(task.log_reference[..., :1], self.critic_start)
+        dice = rollout_dice(task.log_reference, task.seeds, task.steps, self.samples)
+        noise = self._noise(task.log_reference, task.seeds, task.steps)
+        for step in range(task.steps):
+            current = task.policy.log_probabilities()
             with torch.no_grad():
                 before = current.detach()
                 chosen = drawn(before, dice[:, step])
@@ -96,9 +81,8 @@ class RandomRewards(PPO):
                 if self.whiten:
                     advantage = whitened(advantage, torch.ones_like(advantage))
                 signed = signed_sums(advantage, chosen, like=before) / self.samples
-            self._improve(descent, policy, current, signed)
-            if due(step, steps, evaluate_every):
-                yield step + 1, policy.log_probabilities().detach(), bound
+            self._improve(descent, task.policy, current, signed)
+            yield from task.evaluation(step)
 
     def _noise(
         self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int

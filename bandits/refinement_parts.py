@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from bandits.ensembles import Fitted, Independent, LowRank
+from bandits.ensembles import Fitted, Independent, Trainable
 from bandits.grid import Grid
 from bandits.policies import MlpPolicy
 from bandits.posteriors import Laplace
@@ -32,10 +32,13 @@ def gold_expert(world: Grid) -> ScoreExpert:
     return ScoreExpert(score, quantile_edges(gold))
 
 
-def trainable(world: Grid) -> Independent | LowRank:
+def trainable(world: Grid) -> Trainable:
     """The ensemble of a world. Raises `InputError` for one that cannot be trained on."""
-    if not isinstance(world.ensemble, Independent | LowRank):
-        raise InputError("world.ensemble", "an Independent or LowRank one", world.ensemble)
+    if not isinstance(world.ensemble, Trainable):
+        raise InputError(
+            "world.ensemble", "one that can be trained on: independent, shared_trunk or low_rank",
+            world.ensemble,
+        )  # fmt: skip
     return world.ensemble
 
 

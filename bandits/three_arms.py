@@ -1,27 +1,24 @@
 """The bandit of banerjee2024: known arms, estimates of known spread, drawn anew for every seed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 
 from bandits.placement import check_device
 from bandits.policies import TabularPolicy
 from bandits.streams import draw
-from bandits.training import train_population
+from bandits.training import TabularWorld
 from theory import checks
 from theory.errors import InputError
-from theory.objective import Objective
 from theory.scores import Scores
 
 
 @dataclass(frozen=True)
-class ThreeArms:
+class ThreeArms(TabularWorld):
     """One prompt, any number of arms, estimates around their true rewards [banerjee2024, Fig. 2].
 
     reward:  true reward of each arm.
@@ -69,18 +66,6 @@ class ThreeArms:
         uniform = torch.full_like(estimates, -np.log(arms))
         scores = Scores.known(estimates, sigma.expand_as(estimates))
         return TabularPolicy.at(uniform), uniform, scores
-
-    def train(
-        self,
-        objective: Objective,
-        optimiser: Any,
-        seeds: Sequence[int],
-        *,
-        steps: int,
-        evaluate_every: int,
-    ) -> Iterator[pd.DataFrame]:
-        """See `theory.experiment.World`."""
-        return train_population(self, objective, optimiser, seeds, steps, evaluate_every)
 
 
 def _noise(rng: np.random.Generator, *, arms: int, degrees: float | None) -> np.ndarray:

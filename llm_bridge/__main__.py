@@ -1,78 +1,49 @@
 """`python -m llm_bridge`: the objectives on language models."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import fields
-from itertools import pairwise
-from typing import Annotated, Any, Union
 
-import torch
-import tyro
-
-from llm_bridge.commands.choosing import BestOfN, choose
-from llm_bridge.commands.evaluating import Evaluate, evaluate
-from llm_bridge.commands.fine_tuning import Sft, sft
-from llm_bridge.commands.papers import CHECKPOINT, PAPERS
-from llm_bridge.commands.planning import plan
-from llm_bridge.commands.population import PopulationStudy, population
-from llm_bridge.commands.refining import Ugda, ugda
-from llm_bridge.commands.rewarding import Reward, reward
-from llm_bridge.commands.training import Compare, Ppo, compare, ppo
-from llm_bridge.embedded.tiny import SIZES
 from theory import checks
 from theory.errors import InputError
+from theory.first_contact import Command, check_command, extra, overview
+from theory.records import check_fresh
 from theory.stopping import Terminated
 
-COMMANDS: dict[str, tuple[type, Callable[[Any], None]]] = {
-    "sft": (Sft, sft),
-    "reward": (Reward, reward),
-    "ppo": (Ppo, ppo),
-    "best-of-n": (BestOfN, choose),
-    "evaluate": (Evaluate, evaluate),
-    "compare": (Compare, compare),
-    "ugda": (Ugda, ugda),
-    "population": (PopulationStudy, population),
+SHOWN = {
+    "compare": Command(
+        "train a policy under every objective, and draw the curves",
+        "--objective ensemble_mean lcb variance_aware",
+    ),
+    "ppo": Command("train policies, and keep them", "--policy gpt2 --prompts prompts.csv"),
+    "best-of-n": Command("the best of n responses, for every n", "--objective ensemble_mean lcb"),
+    "evaluate": Command("policies against their reference", "--policies out/ppo/policies/*"),
+    "reward": Command("train reward ensembles, keep and examine them", "--seeds 1"),
+    "sft": Command("fine-tune a language model", "--policy gpt2 --texts demonstrations.jsonl"),
+    "ugda": Command("refine reward models by relabelled interactions", "--workers 2"),
+    "population": Command("outcomes over many policies", "--preset banerjee2024 --scale tiny"),
 }
-PRESET, SCALE = "--preset", "--scale"
-
-
-def parsed(arguments: Sequence[str]) -> Any:
-    """Options of the command that is asked for; a paper's are defaults that others override.
-
-    With a size of the embedded language, only what a paper says of ensemble and objectives holds.
-    Without a paper, pretrained models have smaller learning rates than those trained from nothing.
-
-    Raises `InputError` for an unknown paper.
-    """
-    split = [part for argument in arguments for part in argument.split("=", 1)]
-    after = dict(pairwise(split))
-    paper: dict[str, Any] = CHECKPOINT if "--policy" in split else {}
-    if (name := after.get(PRESET)) is not None:
-        checks.one_of("preset", name, PAPERS)
-        found = PAPERS[name].small if after.get(SCALE) in SIZES else PAPERS[name].options
-        paper = {"preset": name, **found}
-    kinds = []
-    for name, (kind, _) in COMMANDS.items():
-        known = {f.name for f in fields(kind)}
-        default = kind(**{key: value for key, value in paper.items() if key in known})
-        kinds.append(Annotated[kind, tyro.conf.subcommand(name, default=default)])
-    union: Any = Union[tuple(kinds)]  # noqa: UP007
-    return tyro.cli(
-        union,
-        args=list(arguments), prog="python -m llm_bridge", config=(tyro.conf.AvoidSubcommands,),
-    )  # fmt: skip
+"""Without --policy a command runs on an embedded language, with nothing to download."""
 
 
 def main() -> int:
-    """Exit status: 0, 1 where a run failed, 2 for bad input, 143 where asked to stop."""
-    torch.set_num_threads(1)
+    """Exit status: 0, 1 where a run failed, 2 for bad input or none, 143 where asked to stop."""
+    arguments = sys.argv[1:]
+    if not arguments:
+        print(overview("llm_bridge", SHOWN), file=sys.stderr)
+        return 2
     try:
-        options = parsed(sys.argv[1:])
-        act = next(act for kind, act in COMMANDS.values() if type(options) is kind)
+        check_command(arguments, SHOWN)
+        with extra("llm"):
+            from llm_bridge.commands import parsing
+            from llm_bridge.processes import check_alone, started
+        options = parsing.parsed(arguments)
         if getattr(options, "dry_run", False):
-            print(plan(options))
-        else:
-            act(options)
+            print(parsing.plan(options))
+            return 0
+        check_alone(arguments[0], together=parsing.TOGETHER)
+        checks.positive("workers", getattr(options, "workers", 1))
+        if started() == 1 and hasattr(options, "resume"):
+            check_fresh(options.out, resume=options.resume)
+        parsing.act(options)
     except (InputError, RuntimeError, Terminated) as error:
         print(error if isinstance(error, Terminated) else f"error: {error}", file=sys.stderr)
         return {InputError: 2, Terminated: 143}.get(type(error), 1)

@@ -157,6 +157,33 @@ ALONE = Processes()
 """One process, which needs no others."""
 
 
+def check_device(device: str) -> None:
+    """Raise `InputError` unless a device is one that PyTorch has here."""
+    if _device(device).type == "cuda" and not torch.cuda.is_available():
+        raise InputError(
+            "device", "one that PyTorch has here", repr(device),
+            "use --device cpu, or install a PyTorch for this machine's GPU and driver",
+        )  # fmt: skip
+
+
+def check_alone(command: str, *, together: Sequence[str]) -> None:
+    """Raise `InputError` where several processes were started for a command but those `together`.
+
+    Each would do all of its work, and they would overwrite each other's files.
+    """
+    count = started()
+    if count > 1 and command not in together:
+        raise InputError(
+            "command", f"{' or '.join(together)} where {count} processes were started", command,
+            f"run python -m llm_bridge {command} without torchrun or accelerate launch",
+        )  # fmt: skip
+
+
+def started() -> int:
+    """How many processes a launcher says that it started; 1 where none did."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 @contextmanager
 def launched(device: str) -> Iterator[Processes]:
     """The processes that torchrun or accelerate started; `ALONE` where neither did.
@@ -166,14 +193,15 @@ def launched(device: str) -> Iterator[Processes]:
     Raises `InputError` for launches that would train something else than was asked for: a launcher
     that started one process of several, fewer devices than processes, or a model that is spread.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    _check_launch(count, torch.device(device))
+    count = started()
+    _check_launch(count, _device(device))
     if count == 1:
+        check_device(device)
         yield ALONE
         return
     from accelerate import PartialState
 
-    state = PartialState(cpu=torch.device(device).type == "cpu", timeout=PATIENCE)
+    state = PartialState(cpu=_device(device).type == "cpu", timeout=PATIENCE)
     if state.num_processes != count:
         raise InputError(
             "device", f"one on which {count} processes can reach each other",
@@ -182,6 +210,13 @@ def launched(device: str) -> Iterator[Processes]:
         )  # fmt: skip
     yield Processes(state.process_index, count, state.device)
     state.destroy_process_group()
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise InputError("device", "cpu, cuda or a GPU such as cuda:1", repr(name)) from None
 
 
 def _check_launch(count: int, device: torch.device) -> None:

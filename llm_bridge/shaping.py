@@ -36,8 +36,9 @@ def check_form(objective: Objective) -> None:
     """Raise unless the penalty is an expectation under the policy, which a sample can stand for."""
     if objective.form not in SAMPLED:
         raise checks.InputError(
-            "objective.form", "'bregman' or 'kl' for a policy that is trained on samples",
-            repr(objective.form), "train a divergence, or solve it exactly on a table",
+            "objective", "of the form 'bregman' or 'kl' for a policy that is trained on samples",
+            f"{objective.name or objective}, of the form {objective.form!r}",
+            "train a divergence, or solve it exactly on a table: python -m theory solve",
         )  # fmt: skip
 
 
@@ -56,9 +57,11 @@ def check_trainable(objective: Objective, *, members: int, spread: bool) -> None
         if not isinstance(objective.utility, PolicyWorstMix):
             objective.utility(scores, binding)
     except checks.InputError as error:
+        argument, required, arrived, _ = error.args
+        plural = "s" if members > 1 else ""
         raise checks.InputError(
-            "objective", f"one for {members} reward models of this kind",
-            f"{objective.name or objective}: {error}",
+            "objective", f"one that {members} reward model{plural} of this kind can serve",
+            f"{objective.name or objective} (`{argument}` must be {required}, got {arrived})",
             "change --ensemble.members or --ensemble.kind",
         ) from error  # fmt: skip
 

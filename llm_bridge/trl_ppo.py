@@ -45,7 +45,7 @@ from llm_bridge.settings import Settings
 from theory import checks
 from theory.errors import InputError
 from theory.kl_estimators import ESTIMATORS
-from theory.policy_gradient import Advantages, Surrogate, gae, masked_mean, masked_whiten
+from theory.policy_gradient import Advantages, Surrogate, gae, masked_whiten
 
 SETTINGS = Settings(
     batch=8, epochs=4, minibatches=1, learning_rate=3e-6, schedule="linear", lam=0.95,
@@ -93,7 +93,7 @@ class TRLTrainer(Trainer):
         charges = -beta * price[:, None] * ESTIMATORS[options.kl_estimator](rolled.log_ratio)
         rewards = charges.scatter_add(1, wide.sum(1, keepdim=True) - 1, score[:, None])
         if options.whiten_rewards:
-            return whitened(rewards, wide) + masked_mean(rewards, wide) * wide
+            return masked_whiten(rewards, wide, shift_mean=False, ddof=1)
         return rewards
 
     def advantage(self, rolled: Rollout, rewards: torch.Tensor) -> Advantages:
@@ -101,7 +101,7 @@ class TRLTrainer(Trainer):
         settings, live = self.settings, rolled.batch.live
         lam, wide = 0.95 if settings.lam is None else settings.lam, one_beyond(live)
         found = gae(rewards, rolled.reading.value * wide, settings.gamma, lam, wide)
-        return Advantages(whitened(found.advantages, live), found.returns)
+        return Advantages(masked_whiten(found.advantages, live, ddof=1), found.returns)
 
     def update(self, rolled: Rollout, found: Advantages) -> dict[str, float]:
         """Epochs of clipped steps; `losses` meets the place beyond the end as one of `NO_TOKEN`."""
@@ -138,12 +138,3 @@ def actor_with(model: Any, value_model: Any, *, temperature: float) -> Actor:
 def one_beyond(live: Bool[torch.Tensor, "batch time"]) -> Bool[torch.Tensor, "batch time"]:
     """What is live, and the place after it where there is one."""
     return live | torch.nn.functional.pad(live[:, :-1], (1, 0))
-
-
-def whitened(
-    values: Float[torch.Tensor, "batch time"], mask: Bool[torch.Tensor, "batch time"]
-) -> Float[torch.Tensor, "batch time"]:
-    """`theory.policy_gradient.masked_whiten` with the variance over n - 1, 1e-8 added to it."""
-    count = int(mask.sum())
-    share = (count - 1) / count
-    return masked_whiten(values, mask, eps=1e-8 * share) * share**0.5

@@ -9,6 +9,8 @@ from theory.arrays import to_numpy
 from theory.errors import InputError as InputError
 
 PROBABILITY_TOLERANCE = 1e-6
+LISTED = 30
+"""Known names that a message lists."""
 
 
 def finite(argument: str, array: Any) -> None:
@@ -27,20 +29,24 @@ def finite(argument: str, array: Any) -> None:
         )
 
 
-def positive(argument: str, value: Any, *, zero_allowed: bool = False) -> None:
+def positive(argument: str, value: Any, *, zero_allowed: bool = False, hint: str = "") -> None:
     """Raise unless every entry is > 0 (or >= 0)."""
     values = to_numpy(value)
     ok = values >= 0 if zero_allowed else values > 0
     if not ok.all():
+        found = f"{np.min(values):g}"
         raise InputError(
-            argument, ">= 0" if zero_allowed else "> 0", f"a minimum of {np.min(values):g}"
-        )
+            argument, ">= 0" if zero_allowed else "> 0",
+            found if values.ndim == 0 else f"a minimum of {found}", hint,
+        )  # fmt: skip
 
 
-def positive_number(argument: str, value: float, *, zero_allowed: bool = False) -> None:
+def positive_number(
+    argument: str, value: float, *, zero_allowed: bool = False, hint: str = ""
+) -> None:
     """Raise unless a strength is finite and > 0 (or >= 0)."""
     finite(argument, value)
-    positive(argument, value, zero_allowed=zero_allowed)
+    positive(argument, value, zero_allowed=zero_allowed, hint=hint)
 
 
 def probabilities(argument: str, array: Any) -> None:
@@ -60,8 +66,8 @@ def probabilities(argument: str, array: Any) -> None:
         )
 
 
-def same_shape(first: str, a: Any, second: str, b: Any) -> None:
-    """Raise unless the shapes broadcast, naming both."""
+def broadcastable(first: str, a: Any, second: str, b: Any) -> None:
+    """Raise unless the shapes broadcast to a common one, naming both."""
     try:
         np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
     except ValueError:
@@ -70,8 +76,11 @@ def same_shape(first: str, a: Any, second: str, b: Any) -> None:
         ) from None
 
 
-def covariance(argument: str, matrix: Any) -> None:
-    """Raise unless the last two axes hold a symmetric positive definite matrix."""
+def covariance(argument: str, matrix: Any, *, semidefinite: bool = False) -> None:
+    """Raise unless the last two axes hold a symmetric positive definite (or semidefinite) matrix.
+
+    An eigenvalue within 1e-12 of the largest entry counts as zero.
+    """
     values = to_numpy(matrix)
     if values.ndim < 2 or values.shape[-1] != values.shape[-2]:
         raise InputError(argument, "square over its last two axes", f"shape {values.shape}")
@@ -83,10 +92,11 @@ def covariance(argument: str, matrix: Any) -> None:
             argument, "symmetric", f"max |S - S'| = {asymmetry.max():.3g}", "pass (S + S.T) / 2"
         )
     smallest = np.linalg.eigvalsh(values)[..., 0]
-    if (smallest <= 1e-12 * scale).any():
+    zero = 1e-12 * scale
+    if (smallest < -zero if semidefinite else smallest <= zero).any():
         raise InputError(
             argument,
-            "positive definite",
+            "positive semidefinite" if semidefinite else "positive definite",
             f"a smallest eigenvalue of {smallest.min():.3g}",
             "regularise it (S + tau * I, or Scores.covariance(method='ledoit_wolf'))",
         )
@@ -99,4 +109,5 @@ def one_of(argument: str, value: str, known: Any) -> None:
         return
     near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.4)
     hint = f"did you mean {near[0]!r}?" if near else "see the list"
-    raise InputError(argument, f"one of {', '.join(names)}", repr(value), hint)
+    told = names if len(names) <= LISTED else [*names[:LISTED], f"... ({len(names)} in all)"]
+    raise InputError(argument, f"one of {', '.join(told)}", repr(value), hint)

@@ -93,6 +93,8 @@ def compare(
     Raises `InputError` for unknown names, and where a variance is needed with one member.
     """
     checks.one_of("errors", errors, ERRORS)
+    if not 0 < level < 1:
+        raise InputError("level", "in (0, 1)", level, "0.95 stands for 95%")
     names = choose(objectives)
     scores = table.scores.centred(table.log_reference)
     if scores.k > 1 and shrink:
@@ -101,7 +103,10 @@ def compare(
     rows, policies, curves = [], [], []
     for name in progress(names):
         objective = replace(PRESETS[name](*_required(name, at)), strength=at)
-        solution = solve(objective, table.log_reference, scores)
+        try:
+            solution = solve(objective, table.log_reference, scores)
+        except InputError as error:
+            raise _unsuited(name, scores, error) from error
         rows.append({"objective": name, **judge.verdict(solution)})
         policies.append(judge.cells(name, solution))
         if frontier and table.gold is not None and not objective.coefficient.matrix:
@@ -111,6 +116,20 @@ def compare(
         pd.concat(policies, ignore_index=True),
         pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
     )
+
+
+def _unsuited(name: str, scores: Scores, error: InputError) -> InputError:
+    """The same, naming the objective that asked for more than the table has."""
+    if not str(error.args[0]).startswith(("members", "scores")):
+        return error
+    argument, required, arrived, _ = error.args
+    members = "1 member column" if scores.k == 1 else f"{scores.k} member columns"
+    heads = "no" if scores.head_std is None else "the"
+    return InputError(
+        "objective", f"one for which {members} and {heads} std columns suffice",
+        f"{name!r} (`{argument}` must be {required}, got {arrived})",
+        "add columns, or take for instance --objective vanilla ensemble_mean",
+    )  # fmt: skip
 
 
 def _required(name: str, at: Strength) -> tuple[Any, ...]:

@@ -93,8 +93,8 @@ def _relative_variance(part: _Part, scores: Scores, binding: Binding) -> Array:
     mean_variance = binding.need("mean_variance", part)
     s = binding.need("prompt_variance", part) if part.per == "prompt" else scores.var(part.ddof)
     xp = namespace(cells, s, mean_variance)
-    checks.same_shape("scores.mean", cells, "prompt_variance", s)
-    checks.same_shape("scores.mean", cells, "mean_variance", mean_variance)
+    checks.broadcastable("scores.mean", cells, "prompt_variance", s)
+    checks.broadcastable("scores.mean", cells, "mean_variance", mean_variance)
     return xp.clip(s, floor, None) / xp.clip(mean_variance, floor, None) + xp.zeros_like(cells)
 
 

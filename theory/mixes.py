@@ -68,7 +68,7 @@ class PolicyWorstMix(Utility):
         """Nominal and weighted members, mixed at the bound weights."""
         weights, members = binding.need("member_weights", self), opponents(self, scores)
         xp = namespace(members, weights)
-        checks.same_shape("members", members, "member_weights", weights)
+        checks.broadcastable("members", members, "member_weights", weights)
         mixed = xp.sum(members * weights, axis=-1)
         return self.lam * self.nominal(scores) + (1 - self.lam) * mixed
 

@@ -123,7 +123,7 @@ def sample_reward(
     if objective.form not in ("bregman", "kl"):
         raise checks.InputError(
             "objective.form", "'bregman' or 'kl' for a sample reward", repr(objective.form),
-            "train a divergence, or use solve",
+            "train a divergence, or solve it exactly",
         )  # fmt: skip
     utility = objective.utility(scores, binding)
     price = beta * objective.coefficient(scores, binding)

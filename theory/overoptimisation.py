@@ -94,11 +94,11 @@ def fit(
     checks.finite("kl", kl)
     checks.positive("kl", kl)
     checks.finite("gold", gold)
-    checks.same_shape("kl", kl, "gold", gold)
+    checks.broadcastable("kl", kl, "gold", gold)
     if np.unique(kl).size < 3:
         raise InputError("kl", "at least 3 distinct points", np.unique(kl).size)
     weights = np.ones_like(kl) if weights is None else weights
-    checks.same_shape("kl", kl, "weights", weights)
+    checks.broadcastable("kl", kl, "weights", weights)
     checks.positive("weights", weights)
     root = np.sqrt(weights)
     d = np.sqrt(kl)

@@ -134,7 +134,7 @@ class Penalty:
     beta: float
 
     def __post_init__(self) -> None:
-        checks.positive_number("beta", self.beta)
+        checks.positive_number("beta", self.beta, hint="1e-3 is hardly a penalty at all")
 
 
 @dataclass(frozen=True)

@@ -38,9 +38,11 @@ def policies_for_variance_ratio(ratio: float, *, alpha: float = 0.05, power: flo
     68
     """
     _check_levels(alpha, power)
-    checks.positive("ratio", ratio)
+    checks.positive("variance_ratio", ratio)
     if ratio == 1:
-        raise InputError("ratio", "different from 1", ratio, "no study can see equal variances")
+        raise InputError(
+            "variance_ratio", "different from 1", ratio, "no study can see equal variances"
+        )
     return _least(lambda n: variance_ratio_power(n, ratio, alpha) >= power, 2)
 
 

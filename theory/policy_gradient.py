@@ -127,15 +127,22 @@ def masked_whiten(
     *,
     shift_mean: bool = True,
     eps: float = 1e-8,
+    ddof: int = 0,
 ) -> Float[Any, "*batch time"]:
-    """Scale the unmasked entries to variance 1 (ddof 0) and mean 0, or the old mean; mask the rest.
+    """Scale the unmasked entries to variance 1 and mean 0, or the old mean; mask the rest.
 
     `eps` is added to the variance, so constant entries become 0. Whitening magnifies the noise of
-    nearly constant advantages to unit size.
+    nearly constant advantages to unit size. Raises `InputError` unless more than `ddof` entries are
+    unmasked.
     """
+    xp = namespace(values, mask)
     mean = masked_mean(values, mask)
     centred = _kept(values - mean, mask)
-    white = centred / namespace(values).sqrt(masked_mean(centred**2, mask) + eps)
+    count = int(xp.sum(xp.astype(xp.ones_like(values) if mask is None else mask, xp.int64)))
+    if count <= ddof:
+        raise InputError("mask", f"True for more than {ddof} entries", count)
+    variance = masked_mean(centred**2, mask) * (count / (count - ddof))
+    white = centred / xp.sqrt(variance + eps)
     return white if shift_mean else _kept(white + mean, mask)
 
 

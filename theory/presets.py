@@ -7,7 +7,9 @@ paper's own formula where the two differ.
 
 from collections.abc import Callable
 
+from theory import checks
 from theory.dro import ChiSquareBall, ChiSquarePenalty, Entropic
+from theory.errors import InputError
 from theory.experts import ExpertMean, ExpertVariance, RelativeVariance
 from theory.mixes import PolicyWorstMix, WorstMix
 from theory.objective import Objective
@@ -19,9 +21,19 @@ from theory.penalties import (
     Penalty,
     StdDev,
     Strength,
+    TargetKL,
     Variance,
 )
 from theory.utilities import LCB, UWO, Max, Mean, Member, Min, MinStdHead, Utility
+
+
+def with_kl(utility: Utility, strength: float | Strength, name: str) -> Objective:
+    """max E[utility] - beta KL: a utility with a plain KL penalty.
+
+    >>> print(with_kl(Min(), 0.2, "WCO"))
+    max E[Min()] - 0.2 * bregman(Constant())
+    """
+    return Objective(utility, Constant(), "bregman", _strength(strength), name)
 
 
 def vanilla(strength: float | Strength = 0.1, *, member: int = 0) -> Objective:
@@ -30,47 +42,47 @@ def vanilla(strength: float | Strength = 0.1, *, member: int = 0) -> Objective:
     >>> vanilla(0.2).strength
     Penalty(beta=0.2)
     """
-    return _penalised(Member(member), strength, "vanilla")
+    return with_kl(Member(member), strength, "vanilla")
 
 
 def ensemble_mean(strength: float | Strength = 0.1) -> Objective:
     """The mean over members [coste2023; zhang2024, sec. 3]."""
-    return _penalised(Mean(), strength, "mean")
+    return with_kl(Mean(), strength, "mean")
 
 
 def wco(strength: float | Strength = 0.1) -> Objective:
     """Worst-case optimisation: the smallest member of each sample [coste2023]."""
-    return _penalised(Min(), strength, "WCO")
+    return with_kl(Min(), strength, "WCO")
 
 
 def best_case(strength: float | Strength = 0.1) -> Objective:
     """The largest member of each sample: the over-scoring baseline [rewardrobust2024, sec. 6.1]."""
-    return _penalised(Max(), strength, "max")
+    return with_kl(Max(), strength, "max")
 
 
 def lcb(strength: float | Strength = 0.1, *, coefficient: float = 1.0, ddof: int = 1) -> Objective:
     """Lower confidence bound: mean - coefficient * std [zhang2024, sec. 3]."""
-    return _penalised(LCB(coefficient, ddof), strength, "LCB")
+    return with_kl(LCB(coefficient, ddof), strength, "LCB")
 
 
 def uwo(strength: float | Strength = 0.1, *, lam: float = 0.5, ddof: int = 1) -> Objective:
     """Uncertainty-weighted optimisation: mean - lam * var [coste2023]."""
-    return _penalised(UWO(lam, ddof), strength, "UWO")
+    return with_kl(UWO(lam, ddof), strength, "UWO")
 
 
 def entropic(strength: float | Strength = 0.1, *, temperature: float = 1.0) -> Objective:
     """KL-robust mean of each sample: -t ln mean exp(-r / t), between the mean and the minimum."""
-    return _penalised(Entropic(temperature), strength, "entropic")
+    return with_kl(Entropic(temperature), strength, "entropic")
 
 
 def chi_square(strength: float | Strength = 0.1, *, tau: float = 1.0) -> Objective:
     """Chi-square penalised robust mean: UWO(1 / (2 tau)) inside its range of validity."""
-    return _penalised(ChiSquarePenalty(tau), strength, "chi2 penalty")
+    return with_kl(ChiSquarePenalty(tau), strength, "chi2 penalty")
 
 
 def chi_square_ball(strength: float | Strength = 0.1, *, rho: float = 0.3) -> Objective:
     """Chi-square ball robust mean: LCB(sqrt(rho)) inside its range of validity."""
-    return _penalised(ChiSquareBall(rho), strength, "chi2 ball")
+    return with_kl(ChiSquareBall(rho), strength, "chi2 ball")
 
 
 def variance_aware(strength: float | Strength = 0.1, *, sigma_min: float = 1e-3) -> Objective:
@@ -144,7 +156,7 @@ def reward_robust(
     strength: float | Strength = 0.1, *, lam: float = 0.4, nominal: int = 0
 ) -> Objective:
     """lam r_nominal + (1 - lam) min over the others, per sample: what [rewardrobust2024] runs."""
-    return _penalised(WorstMix(lam, Member(nominal)), strength, "reward-robust")
+    return with_kl(WorstMix(lam, Member(nominal)), strength, "reward-robust")
 
 
 def reward_robust_policy(
@@ -152,7 +164,7 @@ def reward_robust_policy(
 ) -> Objective:
     """lam E[r_nominal] + (1 - lam) min_i E[r_i] over the others [rewardrobust2024, Eq. 7]."""
     mix = PolicyWorstMix(lam, Member(nominal))
-    return _penalised(mix, strength, "reward-robust, policy level")
+    return with_kl(mix, strength, "reward-robust, policy level")
 
 
 def brme(strength: float | Strength = 0.1, *, lam: float = 0.4) -> Objective:
@@ -160,7 +172,7 @@ def brme(strength: float | Strength = 0.1, *, lam: float = 0.4) -> Objective:
 
     Needs `Scores.head_std`.
     """
-    return _penalised(WorstMix(lam, MinStdHead(), over="all"), strength, "BRME")
+    return with_kl(WorstMix(lam, MinStdHead(), over="all"), strength, "BRME")
 
 
 def global_dro(strength: float | Strength = 0.1, *, temperature: float = 1.0) -> Objective:
@@ -169,7 +181,7 @@ def global_dro(strength: float | Strength = 0.1, *, temperature: float = 1.0) ->
     t = inf is the ensemble mean, t = 0 the policy-level worst member [rewardrobust2024, Eq. 6].
     """
     mix = PolicyWorstMix(0.0, over="all", temperature=temperature)
-    return _penalised(mix, strength, "global KL-DRO")
+    return with_kl(mix, strength, "global KL-DRO")
 
 
 def adaptive(strength: float | Strength = 0.05, *, per: str = "prompt") -> Objective:
@@ -199,11 +211,33 @@ PRESETS: dict[str, Callable[..., Objective]] = {
     )
 }  # fmt: skip
 """All presets by name; one that joins here joins the table of laws in the tests."""
+BETA_ONLY = ("safe", "adaptive_experts")
+"""Presets that take a beta, and no other strength."""
 
 
-def _penalised(utility: Utility, strength: float | Strength, name: str) -> Objective:
-    """A utility with plain KL."""
-    return Objective(utility, Constant(), "bregman", _strength(strength), name)
+def preset(name: str, strength: float | Strength | None = None) -> Objective:
+    """The preset of that name, at a strength or at its own.
+
+    Raises `InputError` for an unknown name (with the nearest), for a budget or target KL of one
+    that has a beta only, and for 'safe' without a beta.
+
+    >>> preset("lcb", 0.2).strength
+    Penalty(beta=0.2)
+    """
+    checks.one_of("objective", name, PRESETS)
+    if name in BETA_ONLY and isinstance(strength, Budget | TargetKL):
+        raise InputError(
+            "objective", f"one that can be had at {strength}", repr(name),
+            "it has a beta only: give --beta instead",
+        )  # fmt: skip
+    if name == "safe" and strength is None:
+        raise InputError(
+            "beta", "given for the objective 'safe'", "none",
+            "theory.safe_bound.radius gives that of a confidence level",
+        )  # fmt: skip
+    if name in BETA_ONLY and isinstance(strength, Penalty):
+        strength = strength.beta
+    return PRESETS[name]() if strength is None else PRESETS[name](strength)
 
 
 def _strength(strength: float | Strength) -> Strength:

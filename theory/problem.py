@@ -183,7 +183,7 @@ def need_penalty(problem: Problem) -> Penalty:
 
 def _check_reference(log_reference: Array, scores: Scores) -> None:
     values = to_numpy(log_reference)
-    checks.same_shape("scores.members", scores.members[..., 0], "log_reference", values)
+    checks.broadcastable("scores.members", scores.members[..., 0], "log_reference", values)
     if np.isnan(values).any() or (values > 0).any():
         raise checks.InputError(
             "log_reference", "log-probabilities (<= 0)", f"a maximum of {np.nanmax(values):g}",

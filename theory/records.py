@@ -18,6 +18,8 @@ from theory.errors import InputError
 from theory.files import output_folder, write_text
 
 MANIFEST = "manifest.json"
+SHORT = 60
+"""Characters up to which a message quotes settings."""
 LABELS = ("objective", "world", "cell")
 """Columns that are text, whatever they look like."""
 
@@ -44,18 +46,15 @@ class Records:
         output_folder(folder)
         manifest = folder / MANIFEST
         wanted = json.loads(json.dumps(dict(config)))
+        check_fresh(folder, resume=resume)
         if manifest.exists():
             found = _config(manifest)
-            if not resume:
-                raise InputError(
-                    "out", "an empty folder, or the same run with resume", str(folder),
-                    "choose another folder, or resume",
-                )  # fmt: skip
             if found != wanted:
                 changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
                 raise InputError(
-                    "resume", "the configuration that the folder was started with",
-                    f"other values of {', '.join(changed)}", "choose another folder",
+                    "resume", f"of a run with the settings that {folder} was started with",
+                    ", ".join(_change(k, found.get(k), wanted.get(k)) for k in changed),
+                    "choose those, or another folder with --out",
                 )  # fmt: skip
         else:
             write_text(manifest, json.dumps({"config": wanted}, indent=2) + "\n")
@@ -124,6 +123,21 @@ def _config(manifest: Path) -> dict[str, Any]:
         raise InputError(
             "out", f"a folder without {MANIFEST}, or with one of ours", f"{manifest} ({error!r})"
         ) from None
+
+
+def check_fresh(folder: Path, *, resume: bool) -> None:
+    """Raise `InputError` for a folder that holds records, unless they are to be gone on with."""
+    if not resume and (folder / MANIFEST).exists():
+        raise InputError(
+            "out", "an empty folder, or that of the same run with --resume",
+            f"{folder}, which holds records", "choose another with --out, or add --resume",
+        )  # fmt: skip
+
+
+def _change(name: str, before: Any, now: Any) -> str:
+    """A setting that is not what it was; both values where they are short."""
+    told = f"{name} {now} (it was {before})"
+    return told if len(told) <= SHORT else f"another value of {name}"
 
 
 def concatenate(records: Iterable[Records]) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def select(
     >>> select(np.array([1.0, 4.0, 3.0, 2.0]), np.array([9.0, 1.0, 2.0, 8.0])).tolist()
     [2]
     """
-    checks.same_shape("variance", variance, "influence", influence)
+    checks.broadcastable("variance", variance, "influence", influence)
     uncertain = top_fraction(variance, gamma)
     return uncertain[top_fraction(influence[uncertain], eta)]
 

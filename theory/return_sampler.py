@@ -98,7 +98,7 @@ def return_sampler(
     """
     checks.finite("reward", reward)
     checks.finite("variances", variances)
-    checks.same_shape("reward", reward, "variances", variances)
+    checks.broadcastable("reward", reward, "variances", variances)
     checks.positive("variances", variances)
     checks.positive("eps", np.array([unaware_eps, aware_eps]))
     rows = _equality_rows(len(reward), prompts)

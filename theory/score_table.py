@@ -1,5 +1,6 @@
 """Scores from a file: one row for each response of each prompt."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ def read_scores(path: str | Path, *, members: Sequence[str] = ()) -> ScoreTable:
 
     Raises `InputError` as `read_table` and `score_table`.
     """
-    return score_table(read_table(path), members=members)
+    return score_table(read_table(path, argument="scores"), members=members)
 
 
 def score_table(frame: pd.DataFrame, *, members: Sequence[str] = ()) -> ScoreTable:
@@ -65,11 +66,12 @@ def score_table(frame: pd.DataFrame, *, members: Sequence[str] = ()) -> ScoreTab
     columns = list(members) or [c for c in frame.columns if str(c).startswith(MEMBER_PREFIX)]
     missing = [c for c in (*REQUIRED, *columns) if c not in frame.columns]
     if missing or not columns:
-        wanted = missing or [f"{MEMBER_PREFIX}_0, {MEMBER_PREFIX}_1, ..."]
+        wanted = missing if columns else [*missing, *(f"{MEMBER_PREFIX}_{i}" for i in (0, 1))]
         raise InputError(
-            "scores", f"a table with columns {', '.join(map(str, wanted))}",
+            "scores", f"a table with columns {', '.join(wanted)}{'' if columns else ' ...'}",
             f"columns {', '.join(map(str, frame.columns))}",
-            "rename them, or name the score columns with --members",
+            f"rename them{_nearest(wanted, frame)}; --members names score columns that are called "
+            "otherwise",
         )  # fmt: skip
     _check_rectangular(frame)
     ordered = frame.sort_values(list(KEYS), kind="stable")
@@ -79,11 +81,11 @@ def score_table(frame: pd.DataFrame, *, members: Sequence[str] = ()) -> ScoreTab
     def cells(names: list[str]) -> np.ndarray:
         values = ordered[names].apply(pd.to_numeric, errors="coerce").to_numpy(dtype=float)
         for name, column in zip(names, values.T, strict=True):
-            checks.finite(f"scores[{name!r}]", column.reshape(shape))
+            _check_numbers(name, column, ordered)
         return values.reshape(*shape, len(names))
 
     reference = cells(["reference"])[..., 0]
-    checks.probabilities("scores['reference']", reference)
+    _check_reference(reference, prompts)
     head_std = [c for c in frame.columns if str(c).startswith(STD_PREFIX)]
     with np.errstate(divide="ignore"):
         log_reference = np.log(reference / reference.sum(-1, keepdims=True))
@@ -95,6 +97,41 @@ def score_table(frame: pd.DataFrame, *, members: Sequence[str] = ()) -> ScoreTab
         gold=cells(["gold"])[..., 0] if "gold" in frame.columns else None,
         members=[str(c) for c in columns],
     )
+
+
+def _nearest(wanted: Sequence[str], frame: pd.DataFrame) -> str:
+    """Columns that may be meant."""
+    there = {str(column).lower(): str(column) for column in frame.columns}
+    pairs = [
+        f"{there[near[0]]!r} to {name!r}"
+        for name in wanted
+        if (near := difflib.get_close_matches(name, there, n=1))
+    ]
+    return f" ({', '.join(pairs)}?)" if pairs else ""
+
+
+def _check_numbers(name: str, column: np.ndarray, ordered: pd.DataFrame) -> None:
+    bad = ~np.isfinite(column)
+    if bad.any():
+        (found, prompt, response), *_ = ordered.loc[bad, [name, *KEYS]].to_dict("split")["data"]
+        raise InputError(
+            f"scores[{name!r}]", "a finite number in every row",
+            f"{found!r} for prompt {prompt!r}, response {response!r} "
+            f"({int(bad.sum())} of {bad.size} rows)",
+            "drop or rescore those rows",
+        )  # fmt: skip
+
+
+def _check_reference(reference: np.ndarray, prompts: Sequence[object]) -> None:
+    sums = reference.sum(-1)
+    worst = int(np.abs(sums - 1).argmax())
+    if (reference >= 0).all() and abs(sums[worst] - 1) > checks.PROBABILITY_TOLERANCE:
+        raise InputError(
+            "scores['reference']", "probabilities that sum to 1 over the responses of each prompt",
+            f"a sum of {sums[worst]:.6g} for prompt {prompts[worst]!r}",
+            "divide by the sum; of log-probabilities take the exponential first",
+        )  # fmt: skip
+    checks.probabilities("scores['reference']", reference)
 
 
 def _check_rectangular(frame: pd.DataFrame) -> None:

@@ -111,7 +111,7 @@ class Scores:
 
     def centred(self, log_reference: Float[Any, "*batch n"]) -> "Scores":
         """Subtract each member's mean under the reference: r_i(x, y) - E_{pi0}[r_i(x, .)]."""
-        checks.same_shape("members", self.members[..., 0], "log_reference", log_reference)
+        checks.broadcastable("members", self.members[..., 0], "log_reference", log_reference)
         xp = namespace(self.members, log_reference)
         weights = xp.exp(log_reference)[..., None]
         checks.probabilities("exp(log_reference)", weights[..., 0])

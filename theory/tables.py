@@ -11,10 +11,11 @@ from theory.errors import InputError
 SUFFIXES = (".csv", ".parquet", ".jsonl", ".json")
 
 
-def read_table(path: str | Path, *, text: bool = False) -> pd.DataFrame:
+def read_table(path: str | Path, *, text: bool = False, argument: str = "path") -> pd.DataFrame:
     """Read a table by the ending of its name.
 
-    text: leave the cells of a CSV file as written, neither numbers nor missing unless empty.
+    text:     leave the cells of a CSV file as written, neither numbers nor missing unless empty.
+    argument: what the path is called in messages.
 
     Raises `InputError` for a file that is missing, unreadable or of another kind.
     """
@@ -22,9 +23,9 @@ def read_table(path: str | Path, *, text: bool = False) -> pd.DataFrame:
     kind = "".join(path.suffixes[-2:]) if path.suffix == ".gz" else path.suffix
     name = kind.removesuffix(".gz")
     if name not in SUFFIXES:
-        raise InputError("path", f"a file in {', '.join(SUFFIXES)} (or .gz of them)", path.name)
+        raise InputError(argument, f"a file in {', '.join(SUFFIXES)} (or .gz of them)", path.name)
     if not path.is_file():
-        raise InputError("path", "an existing file", str(path))
+        raise InputError(argument, "an existing file", str(path), "check the path and the folder")
     options: dict[str, Any] = {}
     if text and name == ".csv":
         options = {"dtype": object, "keep_default_na": False, "na_values": [""]}
@@ -34,10 +35,10 @@ def read_table(path: str | Path, *, text: bool = False) -> pd.DataFrame:
         return _READERS[name](path, **options)
     except ImportError:
         raise InputError(
-            "path", "readable", path.name, "Parquet needs pip install 'rlhf-risk[tables]'"
+            argument, "readable", path.name, "Parquet needs pip install 'rlhf-risk[tables]'"
         ) from None
     except (ValueError, OSError) as error:
-        raise InputError("path", f"a readable {name} file", f"{path.name} ({error})") from None
+        raise InputError(argument, f"a readable {name} file", f"{path.name} ({error})") from None
 
 
 def _read_json_lines(path: Path, **options: Any) -> pd.DataFrame:

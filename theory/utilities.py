@@ -123,7 +123,9 @@ class MinStdHead(Utility):
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Score of the most confident head."""
         if scores.head_std is None:
-            raise checks.InputError("scores.head_std", "given", None, "use Member(0) otherwise")
+            raise checks.InputError(
+                "scores.head_std", "given", None, "train heads that report their std (brme)"
+            )
         xp = namespace(scores.members)
         chosen = xp.argmin(scores.head_std, axis=-1, keepdims=True)
         return xp.take_along_axis(scores.members, chosen, axis=-1)[..., 0]

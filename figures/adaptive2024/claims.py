@@ -27,7 +27,7 @@ def _gain(table: pd.DataFrame) -> Finding:
         holds += [more.low > 0, share >= printed]
     return Finding(
         f"The adaptive coefficient ends with {printed:.0%} more true reward than standard RLHF.",
-        f"standard ends at {base}; " + "; ".join(said) + ".",
+        f"Standard ends at {base}; " + "; ".join(said) + ".",
         verdict(holds),
     )
 
@@ -40,7 +40,9 @@ def _weights(table: pd.DataFrame) -> Finding:
     ]
     return Finding(
         "The gain over the plain mean comes from the weights: it is there at equal KL.",
-        "; ".join(f"{method} minus mean, {stage}: {found}" for method, stage, found in pairs) + ".",
+        "True reward at one KL: "
+        + "; ".join(f"{method} minus mean, {stage}, {found}" for method, stage, found in pairs)
+        + ".",
         verdict([found.low > 0 for *_, found in pairs]),
     )
 
@@ -62,7 +64,7 @@ def _decline(table: pd.DataFrame) -> Finding:
     falls = {method: reading(table, method, "fall") for method in ("standard", *READINGS)}
     return Finding(
         "The adaptive coefficient keeps its true reward where standard RLHF loses it again.",
-        "from the highest point of the mean curve to the end: "
+        "From the highest point of the mean curve to the end: "
         + "; ".join(f"{method} loses {fall}" for method, fall in falls.items()) + ".",
         verdict([falls[method].low <= 0 < falls["standard"].low for method in READINGS]),
     )  # fmt: skip
@@ -73,7 +75,7 @@ def _pessimism(table: pd.DataFrame) -> Finding:
     against = {other: reading(table, "pessimistic", f"gold - {other}") for other in others}
     return Finding(
         "The smallest of the members is a worse reward than one model and than the mean.",
-        "pessimistic minus "
+        "Pessimistic minus "
         + "; minus ".join(f"{other} {found}" for other, found in against.items())
         + f"; it loses {reading(table, 'pessimistic', 'fall')} from its highest point.",
         verdict([found.high < 0 for found in against.values()]),
@@ -89,13 +91,13 @@ def spread_findings(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "Members that differ in all their weights know where they err; members that share "
             "their error do not.",
-            "rank correlation of spread and error: "
+            "Rank correlation of spread and error: "
             + "; ".join(f"{name} {found}" for name, found in ranks.items()) + ".",
             verdict([ranks[CALIBRATED].low > 0, ranks[MISCALIBRATED].high <= 0]),
         ),
         Finding(
             "Spread grows with KL in the calibrated ensemble and stays the same in the other.",
-            "spread at the end over spread at the reference, minus 1, under the mean: "
+            "Spread at the end over spread at the reference, minus 1, under the mean: "
             + "; ".join(f"{name} {found}" for name, found in growth.items()) + ".",
             verdict([growth[CALIBRATED].low > 0,
                      growth[CALIBRATED].low > growth[MISCALIBRATED].high]),

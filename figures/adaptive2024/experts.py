@@ -17,7 +17,8 @@ REFERENCE_VARIANCE = 1.0
 VARIANCES = {"equally sure": 1.0, "less sure": 4.0, "surer": 0.25}
 """Of the reward model; the panels (a), (b) and (c) of the paper."""
 REWARDS = np.linspace(-14.0, 15.0, 1161)
-SHOWN = (-5.0, 5.5)
+SHOWN = slice(360, 782, 2)
+"""Of the rewards, -5 to 5.5: what is drawn, and all that is kept."""
 MODEL, DISTANCE, PRODUCT, PRINTED = (
     "reward model", "distance expert", "their product", "product as printed",
 )  # fmt: skip
@@ -31,7 +32,7 @@ CLOSE = 1e-6
 
 
 def compute(setting: Setting) -> pd.DataFrame:
-    """Densities on a grid of rewards, and the mean that precision weights give."""
+    """Densities of the rewards shown, the mean by a finer grid, and that of precision weights."""
     step, frames = REWARDS[1] - REWARDS[0], []
     for panel, variance in VARIANCES.items():
         model = stats.norm.pdf(REWARDS, MEANS[0], variance**0.5)
@@ -45,8 +46,8 @@ def compute(setting: Setting) -> pd.DataFrame:
         }
         frames += [
             pd.DataFrame(
-                {"panel": panel, "variance": variance, "curve": curve, "reward": REWARDS,
-                 "density": density, "integral": (REWARDS * density).sum() * step,
+                {"panel": panel, "variance": variance, "curve": curve, "reward": REWARDS[SHOWN],
+                 "density": density[SHOWN], "integral": (REWARDS * density).sum() * step,
                  "weighted": precision_weighted(variance)}
             )
             for curve, density in densities.items()
@@ -68,7 +69,7 @@ def draw(table: pd.DataFrame, canvas: Canvas) -> None:
     axes = canvas.subplots(1, len(VARIANCES), sharex=True)
     for ax, (panel, part) in zip(axes, table.groupby("panel", sort=False), strict=True):
         for curve, look in STYLES.items():
-            rows = part[(part.curve == curve) & part.reward.between(*SHOWN)]
+            rows = part[part.curve == curve]
             ax.plot(rows.reward, rows.density, label=curve, **look)
         mean, variance = part.weighted.iloc[0], part.variance.iloc[0]
         ax.axvline(mean, color=style.GREEN, lw=0.7, ls="--")
@@ -108,12 +109,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "The surer the reward model, the closer the expected reward is to what it says.",
-            f"mean of the product {listed(normalised.integral)} at s₁ = {variances}.",
+            f"Mean of the product {listed(normalised.integral)} at s₁ = {variances}.",
             "reproduces" if falls and weighted else "differs",
         ),
         Finding(
             "The integral of r times the product of the experts is their precision-weighted mean.",
-            f"integrals {listed(printed.integral)} against {listed(printed.weighted)}: equal only "
+            f"Integrals {listed(printed.integral)} against {listed(printed.weighted)}: equal only "
             "after the product is normalised.",
             "reproduces" if as_printed else "in part" if weighted else "differs",
         ),

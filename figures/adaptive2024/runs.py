@@ -33,7 +33,7 @@ READINGS = ("adaptive", "adaptive, per sample")
 
 def seeds(setting: Setting) -> tuple[int, ...]:
     """The seeds of a figure."""
-    return tuple(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    return tuple(range(setting.seed, setting.seed + setting.count(SEEDS)))
 
 
 @lru_cache(maxsize=4)

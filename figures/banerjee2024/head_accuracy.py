@@ -22,7 +22,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     """Accuracies of heads, single model and mean of heads, and paired differences."""
     from bandits.ensembles import Independent
 
-    seeds, rows = range(setting.seed, setting.seed + SEEDS[setting.scale]), []
+    seeds, rows = range(setting.seed, setting.seed + setting.count(SEEDS)), []
     for data in DATA:
         for split in SPLITS:
             world = heads(data, split)

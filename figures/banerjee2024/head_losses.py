@@ -20,7 +20,7 @@ STOPS = {"single": 0.4, "heads": 0.2}
 
 def compute(setting: Setting) -> pd.DataFrame:
     """Mean loss before every step, and the step at which it is low enough to stop."""
-    seeds = range(setting.seed, setting.seed + SEEDS[setting.scale])
+    seeds = range(setting.seed, setting.seed + setting.count(SEEDS))
     runs, rows = np.array([losses(seed) for seed in seeds]), []
     for stage, curves in zip(STAGES, np.moveaxis(runs, 1, 0), strict=True):
         labels = {"stage": stage, "seeds": len(seeds)}

@@ -18,7 +18,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.ensembles import Independent, SharedTrunk
     from bandits.grid import Grid
 
-    seeds, rows = range(setting.seed, setting.seed + SEEDS[setting.scale]), []
+    seeds, rows = range(setting.seed, setting.seed + setting.count(SEEDS)), []
     for kind in (Independent, SharedTrunk):
         world = Grid(ensemble=kind(members=MEMBERS))
         scores = world.prepare(seeds)[2].members.numpy()

@@ -22,7 +22,7 @@ PRINTED = 3.0
 
 def compute(setting: Setting) -> pd.DataFrame:
     """Shares of unseen comparisons by variance across heads, and statistics by seed."""
-    seeds, rows = range(setting.seed, setting.seed + SEEDS[setting.scale]), []
+    seeds, rows = range(setting.seed, setting.seed + setting.count(SEEDS)), []
     for data in DATA:
         for split in SPLITS:
             pairs = unseen(heads(data, split), seeds)

@@ -30,7 +30,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.preferences import Preferences
     from bandits.reward_models import RewardTraining
 
-    seeds = list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    seeds = list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     shared = Independent(max(MEMBERS), Concatenated(), training=RewardTraining(100))
     worlds = {
         "same data": Grid(ensemble=shared),

@@ -37,7 +37,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.optimisers import PPO, Exact
     from theory.scores import Scores
 
-    world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    world, seeds = Grid(), list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     _, log_reference, scores = world.prepare(seeds)
     truth = Scores(world.gold.expand_as(log_reference)[..., None].contiguous())
 

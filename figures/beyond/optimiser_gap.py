@@ -36,7 +36,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.policies import TabularPolicy
     from theory.schedules import Annealed
 
-    world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    world, seeds = Grid(), list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     _, log_reference, scores = world.prepare(seeds)
     learners: dict[str, Any] = {
         "PPO, annealed": PPO(samples=64, annealed=Annealed()),

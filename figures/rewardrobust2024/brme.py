@@ -66,14 +66,14 @@ def findings_margins(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "BRME's nominal head has larger normalised margins than a maximum-likelihood model.",
-            f"margin minus that of one model: {margins[brme]}; the mean of four models "
+            f"Margin minus that of one model: {margins[brme]}; the mean of four models "
             f"{margins[LABELS['four']]}.",
             verdict([positive(margins[brme])]),
         ),
         Finding(
             "BRME's nominal head is more accurate on comparisons it has not seen "
             f"({PRINTED['brme']:.1%} against {PRINTED['one']:.1%}).",
-            f"accuracy {levels['brme']} against {levels['one']} of one model, difference "
+            f"Accuracy {levels['brme']} against {levels['one']} of one model, difference "
             f"{accuracies[brme]}; most accurate: {best}, difference {accuracies[best]}. Right for "
             f"all prompts: {full[brme]} against {full[LABELS['one']]} of seeds.",
             verdict([positive(accuracies[brme])]),
@@ -112,14 +112,14 @@ def findings_coverage(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "BRME's rewards cover more than those of a maximum-likelihood model.",
-            "coverage minus that of one model: "
+            "Coverage minus that of one model: "
             + said({LABELS[name]: gains[name] for name in (*SCATTERED[1:], "four")})
             + ".",
             verdict(positive(gains[name]) for name in SCATTERED[1:]),
         ),
         Finding(
             "The standard deviation of a head tells how far its mean can be trusted.",
-            "correlation of ln std with the absolute error on cells that no comparison showed: "
+            "Correlation of ln std with the absolute error on cells that no comparison showed: "
             + said({LABELS[name]: numbers for name, numbers in heads.items()})
             + f"; of the spread of four models with the error of their mean: {tracked['four']}.",
             verdict([positive(heads["brme"])]),

@@ -41,7 +41,7 @@ SHOWN = 4
 
 def compute(setting: Setting) -> pd.DataFrame:
     """Estimates of every reading, minus one model, and what is drawn of margins and pairs."""
-    return _computed(range(setting.seed, setting.seed + SEEDS[setting.scale])).copy()
+    return _computed(range(setting.seed, setting.seed + setting.count(SEEDS))).copy()
 
 
 @lru_cache(maxsize=2)

@@ -35,7 +35,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     """True return and share of flawless actors, by normalisation and objective."""
     from bandits.grid import Grid
 
-    world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    world, seeds = Grid(), list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     _, log_reference, trained = world.prepare(seeds)
     mixed = rescaled(world.scores(seeds), seeds)
     tables = {
@@ -133,13 +133,13 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         Finding(
             "Reward models on different scales should be normalised, each by its own mean and "
             "standard deviation, before they are combined (announced, not tried, in the paper).",
-            f"true return, standardised minus scores as they are: {said(over_none)}; minus centred "
+            f"True return, standardised minus scores as they are: {said(over_none)}; minus centred "
             f"only: {said(over_centred)}.",
             verdict(map(positive, (*over_none.values(), *over_centred.values()))),
         ),
         Finding(
             "Normalised sources combine as fairly as if they had one scale.",
-            f"true return, standardised minus models of one scale: {said(over_trained)}; a "
+            f"True return, standardised minus models of one scale: {said(over_trained)}; a "
             f"loss below {MARGIN:g} counts as none.",
             verdict(numbers.low > -MARGIN for numbers in over_trained.values()),
         ),

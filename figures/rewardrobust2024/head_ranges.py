@@ -74,20 +74,20 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "The smallest score has a narrower range than a head.",
-            f"range of a head minus that of the smallest, in head sds: {said(narrower)}; minus "
+            f"Range of a head minus that of the smallest, in head sds: {said(narrower)}; minus "
             f"that of the mean: {said(mean)}.",
             verdict(map(positive, narrower.values())),
         ),
         Finding(
             "A single head lies below the true reward about as often as above it.",
-            "share of cells below, lowest and highest head: "
+            "Share of cells below, lowest and highest head: "
             + ", ".join(f"{min(s):.3f} and {max(s):.3f} ({name})" for name, s in heads.items())
             + ".",
             verdict(0.4 <= share <= 0.6 for shares in heads.values() for share in shares),
         ),
         Finding(
             "The smallest score lies below the true reward more often than a head does.",
-            f"share of cells below, smallest minus heads: {said(lower)}; when the smallest is "
+            f"Share of cells below, smallest minus heads: {said(lower)}; when the smallest is "
             f"normalised as a source of its own: {said(again)}.",
             verdict(map(positive, (*lower.values(), *again.values()))),
         ),

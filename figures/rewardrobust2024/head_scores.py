@@ -25,7 +25,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.grid import Grid
     from bandits.posteriors import Brme
 
-    seeds = list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    seeds = list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     tables = []
     for name, ensemble in zip(ENSEMBLES, (Independent(), Brme()), strict=True):
         world = Grid(ensemble=ensemble)

@@ -30,7 +30,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.grid import Grid
     from bandits.optimisers import PPO
 
-    world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    world, seeds = Grid(), list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     gold, actors = world.gold.numpy(), {}
     for name, objective in ACTORS.items():
         policy, log_reference, scores = world.prepare(seeds)

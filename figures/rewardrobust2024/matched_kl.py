@@ -21,7 +21,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     """Mean gold return over seeds, and the share of seeds right for all prompts."""
     from bandits.grid import Grid
 
-    world, seeds = Grid(), range(setting.seed, setting.seed + SEEDS[setting.scale])
+    world, seeds = Grid(), range(setting.seed, setting.seed + setting.count(SEEDS))
     _, log_reference, scores = world.prepare(seeds)
     gold, rows = world.gold.numpy(), []
     for name in ALL:

@@ -30,7 +30,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     """Curves of every rule and of a wrong critic; paired differences between rules at the end."""
     from bandits.random_rewards import RandomRewards
 
-    seeds = range(setting.seed, setting.seed + SEEDS[setting.scale])
+    seeds = range(setting.seed, setting.seed + setting.count(SEEDS))
     rules = tuple(LOOKS)
     noisy = trained(RandomRewards(rules=rules, heads=HEADS), BETA, list(seeds), EVERY)
     wrong = RandomRewards(rules=("constant",), critic_start=WRONG)
@@ -85,14 +85,14 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "Constant rewards harm least, random ones most, the smallest of several in between.",
-            f"fall of probability after {STEPS} iterations: "
+            f"Fall of probability after {STEPS} iterations: "
             + ", ".join(f"{LOOKS[n][2]} {falls[n]}" for n in ("constant", "min", "random"))
             + f"; one minus smallest {ends['random − min']}, in KL {apart['random − min']} nats.",
             verdict(map(positive, (falls["min"], ends["random − min"]))),
         ),
         Finding(
             "It is taking the smallest that keeps the actor near its start.",
-            f"fall under the largest minus that under the smallest {ends['max − min']}, under the "
+            f"Fall under the largest minus that under the smallest {ends['max − min']}, under the "
             f"mean minus that under the smallest {ends['mean − min']}; in KL "
             f"{apart['max − min']} and {apart['mean − min']} nats.",
             verdict(
@@ -103,7 +103,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         ),
         Finding(
             "A constant reward does not move the actor (Lemma 1).",
-            f"largest KL {peak['constant']:.2g} nats with a critic that is right, "
+            f"Largest KL {peak['constant']:.2g} nats with a critic that is right, "
             f"{peak['with KL']:.2g} with one that is wrong by {WRONG:g}.",
             verdict(peak[name] < 1e-6 for name in ("constant", "with KL")),
         ),

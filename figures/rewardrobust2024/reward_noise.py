@@ -37,7 +37,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     """Fall at the end by optimiser and rule, and paired differences between rules."""
     from bandits.random_rewards import RandomRewards
 
-    seeds = list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    seeds = list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     tables = []
     for name, options in SIZES.items():
         rows = trained(RandomRewards(rules=RULES, heads=HEADS, **options), NO_BETA, seeds, STEPS)
@@ -90,12 +90,12 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "With random rewards the smallest of several heads harms less than one head.",
-            f"fall under one head minus that under the smallest: {said(gaps)}.",
+            f"Fall under one head minus that under the smallest: {said(gaps)}.",
             verdict(map(positive, gaps.values())),
         ),
         Finding(
             "It is the narrower range of the rewards that protects.",
-            f"{plain}, fall under the smallest minus that under the largest, equally narrow, "
+            f"Fall by {plain}, under the smallest minus that under the largest, equally narrow, "
             f"{other}; minus that under the mean, narrower still, {mean}.",
             verdict((positive(gaps[plain]), positive(mean), other.low < 0 < other.high)),
         ),

@@ -71,7 +71,7 @@ def findings_direction(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "Training on the smallest score beats training on the largest.",
-            f"true return, smallest minus largest: {said(ends)} after {STEPS} iterations, where "
+            f"True return, smallest minus largest: {said(ends)} after {STEPS} iterations, where "
             f"their KL differs by {said(distance)} nats; {said(matched)} at the exact optima at "
             f"{DISTANCE:g} nats. Largest minus one model, which averages nothing: "
             f"{said(_each(table, 'end', 'max − one'))}.",
@@ -80,7 +80,7 @@ def findings_direction(table: pd.DataFrame) -> list[Finding]:
         _decline(table, "Training on the largest score declines late.", "max"),
         Finding(
             "Training on the smallest score does not decline.",
-            f"peak minus end {said(kept)}.",
+            f"Peak minus end {said(kept)}.",
             verdict(not positive(numbers) for numbers in kept.values()),
         ),
     ]
@@ -95,7 +95,7 @@ def findings_mean(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "The mean lies between the smallest and the largest score.",
-            f"true return after {STEPS} iterations: smallest minus mean {said(above['end'])}, "
+            f"True return after {STEPS} iterations: smallest minus mean {said(above['end'])}, "
             f"mean minus largest {said(below['end'])}; at {DISTANCE:g} nats "
             f"{said(above['matched'])} and {said(below['matched'])}.",
             verdict(positive(e) for e in (*above["end"].values(), *below["end"].values())),
@@ -103,7 +103,7 @@ def findings_mean(table: pd.DataFrame) -> list[Finding]:
         _decline(table, "Training on the mean declines late.", "mean"),
         Finding(
             f"The mix with λ = {LAM:g} beats the mean.",
-            f"true return, mix minus mean: {said(mixed['end'])} after {STEPS} iterations, "
+            f"True return, mix minus mean: {said(mixed['end'])} after {STEPS} iterations, "
             f"{said(mixed['matched'])} at {DISTANCE:g} nats.",
             verdict(map(positive, (*mixed["end"].values(), *mixed["matched"].values()))),
         ),
@@ -117,7 +117,7 @@ def _decline(table: pd.DataFrame, claim: str, name: str) -> Finding:
     peaks = ", ".join(f"{s:g} ({w})" for s, w in zip(rows.step, rows.world, strict=True))
     return Finding(
         claim,
-        f"true return, peak minus end, the peak of a seed placed by the other seeds: "
+        f"True return, peak minus end, the peak of a seed placed by the other seeds: "
         f"{said(falls)}, best at iteration {peaks}; iteration {STEPS // 2} minus end: "
         f"{said(late)}.",
         verdict(map(positive, (*falls.values(), *late.values()))),

@@ -28,7 +28,7 @@ WORLDS = ("seed noise", "data hole")
 
 def compute(setting: Setting) -> pd.DataFrame:
     """Estimates over seeds, of every world and objective: curves, declines, paired differences."""
-    return _computed(range(setting.seed, setting.seed + SEEDS[setting.scale])).copy()
+    return _computed(range(setting.seed, setting.seed + setting.count(SEEDS))).copy()
 
 
 @lru_cache(maxsize=2)

@@ -25,7 +25,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     from bandits.grid import Grid
     from bandits.optimisers import PPO
 
-    world, seeds = Grid(), list(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    world, seeds = Grid(), list(range(setting.seed, setting.seed + setting.count(SEEDS)))
     objectives: dict[float, Objective] = {lam: reward_robust(BETA, lam=lam) for lam in LAMS}
     objectives[np.nan] = ensemble_mean(BETA)
     gold, rows = world.gold, []

@@ -61,7 +61,9 @@ def kind_findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "Every kind of ensemble wins more often than one reward model.",
-            "; ".join(f"{kind} {said(numbers)}" for kind, numbers in over.items()) + ".",
+            "Minus one model: "
+            + "; ".join(f"{kind} {said(numbers)}" for kind, numbers in over.items())
+            + ".",
             verdict([found.low > 0 for numbers in over.values() for found in numbers.values()]),
         ),
         Finding(
@@ -91,7 +93,7 @@ def aggregation_findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "A lower confidence bound and the mean do about equally well.",
-            "minus the mean, "
+            "Minus the mean, "
             + "; ".join(f"{kind}, {bound}: {said(numbers)}"
                         for (kind, bound), numbers in found.items())
             + f". Similar means within {MARGIN:g}.",

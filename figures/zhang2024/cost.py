@@ -24,7 +24,7 @@ COLOURS = {INDEPENDENT: style.BLACK, LINEAR: style.ORANGE, LORA: style.BLUE}
 
 def compute(setting: Setting) -> pd.DataFrame:
     """Counts of the ensembles themselves beside the paper's formulas, memory, and seconds."""
-    seeds, rows = range(setting.seed, setting.seed + SEEDS[setting.scale]), []
+    seeds, rows = range(setting.seed, setting.seed + setting.count(SEEDS)), []
     for kind in KINDS:
         own, sizes = counted(kind)
         rows += [
@@ -91,14 +91,14 @@ def findings(table: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             "The kinds hold k(M + L), M + kL and M + kL + kA numbers.",
-            f"on the grid, {counts}.",
+            f"On the grid, {counts}.",
             verdict(
                 [bool(own == said) for own, said in zip(grid.loaded, grid.formula, strict=True)]
             ),
         ),
         Finding(
             "Shared trunks make an ensemble about as cheap as one model.",
-            f"loaded numbers at the size of {LLAMA}, as a share of independent members: linear "
+            f"Loaded numbers at the size of {LLAMA}, as a share of independent members: linear "
             f"{share[LINEAR]:.4f}, LoRA {share[LORA]:.4f} (one model: {1 / MEMBERS:.4f}); bytes in "
             f"the last stage of training: {last[LINEAR]:.4f} and {last[LORA]:.4f}.",
             verdict([bool(share[kind] < CHEAP / MEMBERS) for kind in (LINEAR, LORA)]),

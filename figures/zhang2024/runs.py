@@ -33,7 +33,7 @@ AGGREGATIONS: Mapping[str, Objective] = {
 
 def seeds(setting: Setting) -> tuple[int, ...]:
     """The seeds of a figure."""
-    return tuple(range(setting.seed, setting.seed + SEEDS[setting.scale]))
+    return tuple(range(setting.seed, setting.seed + setting.count(SEEDS)))
 
 
 def ensemble(kind: str, split: str = "same") -> Any:

@@ -91,7 +91,7 @@ def findings(table: pd.DataFrame) -> list[Finding]:
         ),
         Finding(
             "Random seeds diversify members enough: the paper gives all of them the same data.",
-            f"independent members on resamples minus on the same data {said(resampled)}; on data "
+            f"Independent members on resamples minus on the same data {said(resampled)}; on data "
             f"of their own {said(fresh)}; draws from a Laplace posterior minus independent "
             f"members {said(posterior)}.",
             verdict([found.high < 0 for found in (*resampled.values(), *posterior.values())]),

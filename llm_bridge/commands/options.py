@@ -8,8 +8,10 @@ from joblib import delayed
 
 from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
+from llm_bridge.embedded.tiny import SIZES
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
+from llm_bridge.processes import check_device
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
@@ -21,7 +23,8 @@ from theory.backends import connected
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.penalties import Strength, TargetKL, short
-from theory.presets import PRESETS
+from theory.presets import preset
+from theory.tables import SUFFIXES
 
 FULL = "full"
 OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences", "dtype")
@@ -110,6 +113,7 @@ class World:
                     )  # fmt: skip
             if self.scale == FULL:
                 raise InputError("scale", "a size of the embedded language without --preset", FULL)
+            checks.one_of("scale", self.scale, SIZES)
             return Embedded(self.scale, device=self.device)
         if self.prompts is None:
             raise InputError(
@@ -128,9 +132,23 @@ class World:
             cache=self.cache,
         )  # fmt: skip
 
+    def _check_files(self) -> None:
+        """Raise `InputError` for a file that is not there."""
+        for name in ("prompts", "preferences"):
+            path = getattr(self, name)
+            kind = path and path.removesuffix(".gz")
+            if kind and kind.endswith(SUFFIXES) and not Path(path).expanduser().is_file():
+                raise InputError(name, "an existing file", path, "check the path and the folder")
+
     def prepared(self) -> TextWorld:
-        """The world, all its models trained or taken from the cache."""
-        checks.positive("seeds", self.seeds)
+        """The world, all its models trained or taken from the cache.
+
+        Raises `InputError` for what is not there, files and devices, before anything is loaded.
+        """
+        for name in ("seeds", "workers"):
+            checks.positive(name, getattr(self, name))
+        check_device(self.device)
+        self._check_files()
         world = self.world()
         world.policy()
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
@@ -202,13 +220,10 @@ def presets(
 
     Raises `InputError` for unknown names, and another number of strengths.
     """
-    for name in names:
-        checks.one_of("objective", name, PRESETS)
     if len(strengths) not in (0, 1, len(names)):
         raise InputError("beta", f"one, or one for each of {', '.join(names)}", strengths)
-    if len(strengths) == 1:
-        strengths = strengths * len(names)
-    made = [PRESETS[name](*strengths[place : place + 1]) for place, name in enumerate(names)]
+    each = strengths if len(strengths) == len(names) else (strengths or (None,)) * len(names)
+    made = [preset(name, strength) for name, strength in zip(names, each, strict=True)]
     labels = [
         f"{name} {short(objective.strength)}" if names.count(name) > 1 else name
         for name, objective in zip(names, made, strict=True)

@@ -8,7 +8,8 @@ import torch
 
 from bandits.grid import Grid
 from bandits.optimisers import PPO
-from bandits.random_rewards import RULES, RandomRewards, drawn, signed_sums, whitened
+from bandits.random_rewards import RULES, RandomRewards, signed_sums
+from bandits.rollouts import drawn, whitened
 from theory.errors import InputError
 from theory.order_statistics import gaussian_max_mean, gaussian_max_std
 from theory.presets import ensemble_mean, vanilla

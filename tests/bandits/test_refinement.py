@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bandits.ensembles import Fitted, Independent, LowRank, SharedTrunk, no_loss
+from bandits.ensembles import Brme, Fitted, Independent, LowRank, no_loss
 from bandits.grid import Grid
 from bandits.optimisers import Exact
 from bandits.policy_gradients import flat, layered, log_likelihood_gradients
@@ -169,6 +169,6 @@ def test_validation_responses_are_chosen_ones_of_their_own_prompts():
 
 def test_bad_input():
     with pytest.raises(InputError, match="ensemble"):
-        stages(SharedTrunk(members=2))
+        stages(Brme(members=2))
     with pytest.raises(InputError, match="candidates"):
         replace(stages(LowRank(members=2)), candidates=65)

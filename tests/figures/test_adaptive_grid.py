@@ -29,7 +29,8 @@ def tables(tmp_path_factory):
 
 def test_the_product_is_a_density_and_its_mean_is_precision_weighted():
     table = experts.compute(Setting())
-    step = experts.REWARDS[1] - experts.REWARDS[0]
+    first, second, *_ = experts.REWARDS[experts.SHOWN]
+    step = second - first
     for variance, part in table[table.curve == experts.PRODUCT].groupby("variance"):
         assert abs(part.density.sum() * step - 1) < VALUE
         expected = (experts.MEANS[0] + variance * experts.MEANS[1]) / (1 + variance)

@@ -13,6 +13,7 @@ from llm_bridge.commands.choosing import BestOfN, choose
 from llm_bridge.commands.evaluating import Evaluate, evaluate
 from llm_bridge.commands.fine_tuning import Sft, sft
 from llm_bridge.commands.papers import PAPERS
+from llm_bridge.commands.parsing import COMMANDS, parsed
 from llm_bridge.commands.planning import plan
 from llm_bridge.commands.rewarding import Reward, reward
 from llm_bridge.commands.training import Compare, Ppo, compare, ppo
@@ -215,7 +216,7 @@ def test_the_command_line(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["llm_bridge", "compare", "--scale", "huge"])
     assert command.main() == 2
     assert "tiny" in capsys.readouterr().err
-    for name in command.COMMANDS:
+    for name in COMMANDS:
         monkeypatch.setattr("sys.argv", ["llm_bridge", name, "--help"])
         with pytest.raises(SystemExit, match="0"):
             command.main()
@@ -238,16 +239,16 @@ def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch
 
 
 def test_options_win_over_a_paper():
-    found = command.parsed(["compare", "--preset=banerjee2024", "--steps", "7", "--policy", "x"])
+    found = parsed(["compare", "--preset=banerjee2024", "--steps", "7", "--policy", "x"])
     assert (found.steps, found.policy, found.ppo.batch, found.sampling.tokens) == (7, "x", 128, 10)
     with pytest.raises(InputError, match="did you mean 'zhang2024'"):
-        command.parsed(["compare", "--preset", "zhang"])
+        parsed(["compare", "--preset", "zhang"])
 
 
 @pytest.mark.parametrize("paper", sorted(PAPERS))
 def test_a_papers_method_on_the_embedded_language(paper, capsys, monkeypatch):
-    found = command.parsed(["compare", "--preset", paper, "--scale", "small"])
-    full = command.parsed(["compare", "--preset", paper, "--scale", "full"])
+    found = parsed(["compare", "--preset", paper, "--scale", "small"])
+    full = parsed(["compare", "--preset", paper, "--scale", "full"])
     assert (found.policy, found.scale, found.preset) == (None, "small", paper)
     assert full.policy is not None
     assert found.objective == full.objective
@@ -259,14 +260,14 @@ def test_a_papers_method_on_the_embedded_language(paper, capsys, monkeypatch):
     assert command.main() == 0
     assert PAPERS[paper].notes[0] in capsys.readouterr().out
     with pytest.raises(InputError, match="scale"):
-        command.parsed(["compare", "--scale", "full"]).world()
+        parsed(["compare", "--scale", "full"]).world()
 
 
 def test_a_plan_of_a_population():
     """Ten members in four trials under two objectives; a scan first where no beta is given."""
     arguments = ["population", "--preset", "banerjee2024", "--dry-run"]
-    assert "PPO x 80" in plan(command.parsed(arguments))
-    assert "PPO x 100" in plan(command.parsed([*arguments, "--scale", "tiny"]))
+    assert "PPO x 80" in plan(parsed(arguments))
+    assert "PPO x 100" in plan(parsed([*arguments, "--scale", "tiny"]))
 
 
 def test_a_plan_of_the_embedded_world_counts_what_is_made(quick):

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import torch
 
-from llm_bridge.__main__ import parsed
+from llm_bridge.commands.parsing import parsed
 from llm_bridge.commands.training import compare
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.interruption import load_state, save_state, termination

@@ -15,7 +15,7 @@ import torch
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from llm_bridge.__main__ import parsed
+from llm_bridge.commands.parsing import parsed
 from llm_bridge.commands.training import ppo
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.leading import Leader, leading

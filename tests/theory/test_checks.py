@@ -46,13 +46,13 @@ def test_positive():
     refused("`s` must be > 0, got a minimum of 0", checks.positive, "s", np.array([0.0, 1.0]))
     refused("`s` must be >= 0, got a minimum of -0.5", checks.positive, "s", torch.tensor([-0.5]),
             zero_allowed=True)  # fmt: skip
-    refused("`s` must be > 0, got a minimum of nan", checks.positive, "s", NAN)
+    refused("`s` must be > 0, got nan", checks.positive, "s", NAN)
 
 
 def test_positive_number():
     checks.positive_number("beta", 1)
     checks.positive_number("lam", 0.0, zero_allowed=True)
-    refused("`beta` must be > 0, got a minimum of 0", checks.positive_number, "beta", 0.0)
+    refused("`beta` must be > 0, got 0", checks.positive_number, "beta", 0.0)
     refused("`beta` must be finite, got inf", checks.positive_number, "beta", INF)
     refused("`beta` must be finite, got nan", checks.positive_number, "beta", NAN)
 
@@ -77,9 +77,9 @@ def test_probabilities_report_a_deficit_and_a_sign():
 
 
 def test_shapes_that_do_not_broadcast_are_both_named():
-    checks.same_shape("a", np.ones((2, 3)), "b", torch.ones(3))
+    checks.broadcastable("a", np.ones((2, 3)), "b", torch.ones(3))
     refused("`b` must be broadcastable with `a` of shape (2, 3), got (4,)",
-            checks.same_shape, "a", np.ones((2, 3)), "b", np.ones(4))  # fmt: skip
+            checks.broadcastable, "a", np.ones((2, 3)), "b", np.ones(4))  # fmt: skip
 
 
 def test_covariance():
@@ -95,6 +95,10 @@ def test_covariance():
             "(S + tau * I ... ledoit_wolf", checks.covariance, "S", indefinite)  # fmt: skip
     refused("smallest eigenvalue", checks.covariance, "S", np.ones((2, 2)))
     refused("smallest eigenvalue of 0", checks.covariance, "S", np.zeros((2, 2)))
+    for singular in (np.ones((2, 2)), np.zeros((2, 2))):
+        checks.covariance("S", singular, semidefinite=True)
+    with pytest.raises(InputError, match=r"`S` must be positive semidefinite, got .* of -1"):
+        checks.covariance("S", indefinite, semidefinite=True)
 
 
 def test_names_come_with_the_nearest():

@@ -221,11 +221,11 @@ def test_a_single_member_is_itself(utility):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Entropic(0.0), "`temperature` must be > 0, got a minimum of 0"),
+        (lambda: Entropic(0.0), "`temperature` must be > 0, got 0"),
         (lambda: Entropic(float("inf")), "`temperature` must be finite, got inf"),
-        (lambda: ChiSquarePenalty(-1.0), "`tau` must be > 0, got a minimum of -1"),
+        (lambda: ChiSquarePenalty(-1.0), "`tau` must be > 0, got -1"),
         (lambda: ChiSquarePenalty(float("nan")), "`tau` must be finite, got nan"),
-        (lambda: ChiSquareBall(-0.1), "`rho` must be >= 0, got a minimum of -0.1"),
+        (lambda: ChiSquareBall(-0.1), "`rho` must be >= 0, got -0.1"),
         (lambda: ChiSquareBall(float("inf")), "`rho` must be finite, got inf"),
     ],
 )

@@ -174,8 +174,8 @@ def test_what_a_part_needs_it_asks_for(part):
     ("make", "message"),
     [
         (lambda: RelativeVariance("promt"), "`per` must be one of prompt, sample, got 'promt'"),
-        (lambda: ExpertMean(0.0), "`lam` must be > 0, got a minimum of 0"),
-        (lambda: ExpertVariance(-1.0), "`lam` must be > 0, got a minimum of -1"),
+        (lambda: ExpertMean(0.0), "`lam` must be > 0, got 0"),
+        (lambda: ExpertVariance(-1.0), "`lam` must be > 0, got -1"),
         (lambda: ExpertMean(float("inf")), "`lam` must be finite, got inf"),
         (lambda: RelativeVariance(sigma_min=0.0), "`sigma_min` must be > 0"),
         (lambda: RelativeVariance()(scores(), Binding(np.array(1.0), np.ones(3))),

@@ -157,6 +157,10 @@ def test_masked_mean_and_whitening():
     kept = masked_whiten(values, MASK, shift_mean=False, eps=0.0)
     assert kept[MASK].mean() == pytest.approx(values[MASK].mean(), abs=EXACT)
     np.testing.assert_array_equal(kept[~MASK], 0)
+    sample = masked_whiten(values, MASK, eps=0.0, ddof=1)
+    np.testing.assert_allclose(sample[MASK].std(ddof=1), 1, atol=EXACT)
+    with pytest.raises(InputError, match="True for more than 1"):
+        masked_whiten(values[:1, :1], ddof=1)
     in_torch = masked_whiten(torch.as_tensor(values), torch.as_tensor(MASK), eps=0.0)
     np.testing.assert_allclose(in_torch, white, atol=EXACT)
     np.testing.assert_allclose(masked_whiten(np.ones((1, 3))), 0, atol=EXACT)

@@ -87,11 +87,11 @@ def set_cell(table, row, column, value):
         (lambda t: t.drop(columns=[f"member_{i}" for i in range(5)]), ["member_0", "--members"]),
         (lambda t: pd.concat([t, t.iloc[[3]]]), ["1 duplicate rows", "'p0'", "3"]),
         (lambda t: t.drop(index=5), ["1 prompts without some", "'p1'", "without 1"]),
-        (lambda t: set_cell(t, 2, "member_3", np.nan), ["member_3", "finite", "1 NaN"]),
+        (lambda t: set_cell(t, 2, "member_3", np.nan), ["member_3", "finite", "nan", "'p0'"]),
         (lambda t: set_cell(t, 2, "member_3", np.inf), ["member_3", "finite"]),
         (lambda t: set_cell(t, 2, "gold", np.nan), ["gold", "finite"]),
         (lambda t: set_cell(t, 2, "reference", -0.1), ["non-negative", "-0.1"]),
-        (lambda t: t.assign(reference=t.reference * 1.1), ["sum to 1", "+0.1"]),
+        (lambda t: t.assign(reference=t.reference * 1.1), ["sum to 1", "a sum of 1.1", "'p0'"]),
         (lambda t: t.iloc[:0], ["empty"]),
     ],
 )

@@ -221,9 +221,9 @@ def test_utilities_compare_and_hash(utility):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LCB(-1.0), "`beta` must be >= 0, got a minimum of -1"),
+        (lambda: LCB(-1.0), "`beta` must be >= 0, got -1"),
         (lambda: LCB(float("inf")), "`beta` must be finite, got inf"),
-        (lambda: UWO(-0.5), "`lam` must be >= 0, got a minimum of -0.5"),
+        (lambda: UWO(-0.5), "`lam` must be >= 0, got -0.5"),
         (lambda: UWO(float("nan")), "`lam` must be finite, got nan"),
         (lambda: Member(4)(scores()), "`index` must be a member between 0 and 3, got 4"),
         (lambda: Member(-1)(scores()), "`index` must be a member between 0 and 3, got -1"),

@@ -52,7 +52,7 @@ def run(options: Plan) -> int:
         lines.append(f"{k} reward models for a variance within +{options.variance_error:.0%}")
     if not lines:
         raise InputError(
-            "effect", "given", None, "for instance --variance-ratio 2, or --harm 0.1 0.05"
+            "effect", "given", "none", "for instance --variance-ratio 2, or --harm 0.1 0.05"
         )
     print("\n".join(lines))
     return 0

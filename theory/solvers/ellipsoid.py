@@ -197,8 +197,8 @@ def _product(metric: np.ndarray, vector: np.ndarray, ndim: int) -> np.ndarray:
 def _check_covariance(utility: np.ndarray, covariance: np.ndarray) -> None:
     if covariance.ndim > utility.ndim:
         checks.covariance("covariance", covariance)
-        checks.same_shape("utility", utility, "covariance", covariance[..., 0])
+        checks.broadcastable("utility", utility, "covariance", covariance[..., 0])
     else:
-        checks.same_shape("utility", utility, "covariance", covariance)
+        checks.broadcastable("utility", utility, "covariance", covariance)
         checks.finite("covariance", covariance)
         checks.positive("covariance", covariance)

@@ -58,11 +58,11 @@ def tilted(
     checks.one_of("form", form, ("bregman", "kl"))
     checks.finite("cost", cost)
     checks.positive("cost", cost)
-    checks.same_shape("cost", cost, "log_reference", log_reference)
+    checks.broadcastable("cost", cost, "log_reference", log_reference)
 
     def solve(utility: Float[np.ndarray, "*batch n"]) -> Inner:
-        checks.same_shape("utility", utility, "cost", cost)
-        checks.same_shape("utility", utility, "log_reference", log_reference)
+        checks.broadcastable("utility", utility, "cost", cost)
+        checks.broadcastable("utility", utility, "log_reference", log_reference)
         log_policy = tilt_unchecked(utility, cost, log_reference, form).log_policy
         policy = np.exp(log_policy)
         value = expected(policy, utility) - divergence(log_policy, cost, log_reference, form)

@@ -20,11 +20,11 @@ CLOSE = 1e-6
 @claim(
     PAPER,
     "Alg. 1",
-    statement="with one response a prompt, the variance of that response stands for the prompt's "
-    "s(x) of Eq. 7",
+    statement="With one response a prompt, the variance of that response stands for the prompt's "
+    "s(x) of Eq. 7.",
     verdict="false",
-    corrected="the fixed point is that of the variance of each response, pi = ref exp((b mu - nu "
-    "(b + s))/s) with one nu; unlike Eq. 7 it changes when a constant is added to all rewards",
+    corrected="The fixed point is that of the variance of each response, pi = ref exp((b mu - nu "
+    "(b + s))/s) with one nu; unlike Eq. 7 it changes when a constant is added to all rewards.",
 )
 def one_response_a_prompt(_: Trial) -> Finding:
     """Ascent on the detached reward (b mu - s ln(pi/ref))/(b + s) of the sampled response."""
@@ -68,11 +68,11 @@ def one_response_a_prompt(_: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 6, App. B.3",
-    statement="with the gradient stopped at s = E_pi[variance], Eq. 7 still is one objective to "
-    "maximise",
+    statement="With the gradient stopped at s = E_pi[variance], Eq. 7 still is one objective to "
+    "maximise.",
     verdict="true if",
-    corrected="training rests where s = E[variance] under ref exp(b mu / s), which is unique if the "
-    "variance grows with mu, and may have several solutions otherwise: then the start decides",
+    corrected="Training rests where s = E[variance] under ref exp(b mu / s), which is unique if the "
+    "variance grows with mu, and may have several solutions otherwise: then the start decides.",
 )
 def stopped_gradient_has_one_outcome(_: Trial) -> Finding:
     """Two responses; s is recomputed at every step from either of two starts."""
@@ -104,10 +104,10 @@ def stopped_gradient_has_one_outcome(_: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5",
-    statement="the uncertainty needs no hyper-parameter to be tuned",
+    statement="The uncertainty needs no hyper-parameter to be tuned.",
     verdict="false",
-    corrected="the KL coefficient lambda s/E[s] does not scale with the rewards: reward models c "
-    "times as large act like lambda/c, so lambda has to be retuned",
+    corrected="The KL coefficient lambda s/E[s] does not scale with the rewards: reward models c "
+    "times as large act like lambda/c, so lambda has to be retuned.",
 )
 def nothing_to_tune(trial: Trial) -> Finding:
     """Five members of four responses, as they are and four times as large."""
@@ -144,10 +144,10 @@ def nothing_to_tune(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 6",
-    statement="the mean squared deviation of M members, with 1/M, is the variance of the reward",
+    statement="The mean squared deviation of M members, with 1/M, is the variance of the reward.",
     verdict="false",
-    corrected="its mean is (M - 1)/M of the variance; the factor cancels in the KL coefficient s/b, "
-    "b being set from the same quantity",
+    corrected="Its mean is (M - 1)/M of the variance; the factor cancels in the KL coefficient s/b, "
+    "b being set from the same quantity.",
 )
 def variance_with_one_over_m(trial: Trial) -> Finding:
     """M = 5 standard normal members; the coefficient with either denominator."""

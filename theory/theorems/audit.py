@@ -45,6 +45,7 @@ def audit(
 
     `progress` wraps the iterator over findings.
     """
+    checks.positive("workers", trial.workers)
     claims = list(claims)
     pool = Parallel(n_jobs=trial.workers, return_as="generator")
     findings = progress(pool(delayed(_check)(claim.key, trial) for claim in claims))

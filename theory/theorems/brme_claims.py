@@ -22,11 +22,11 @@ PAPER = "rewardrobust2024"
 @claim(
     PAPER,
     "App. B.1",
-    statement="the expected gradient of the squared loss in sigma is >= 0, so training lowers the "
-    "standard deviation of a head",
+    statement="The expected gradient of the squared loss in sigma is >= 0, so training lowers the "
+    "standard deviation of a head.",
     verdict="true if",
-    corrected="it is 2 sigma: >= 0 where sigma >= 0, which a linear head output does not ensure; "
-    "sigma tends to 0 from either side",
+    corrected="It is 2 sigma: >= 0 where sigma >= 0, which a linear head output does not ensure; "
+    "sigma tends to 0 from either side.",
 )
 def brme_sigma_gradient(trial: Trial) -> Finding:
     """2a (mu + a sigma - t) over standard normal a, at a positive and a negative sigma."""
@@ -45,11 +45,11 @@ def brme_sigma_gradient(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5.1, App. B.1",
-    statement="the squared loss makes a head's sigma reflect how sure its reward is",
+    statement="The squared loss makes a head's sigma reflect how sure its reward is.",
     verdict="false",
-    corrected="its unique minimiser is sigma = 0 for every input, however noisy the targets; what "
+    corrected="Its unique minimiser is sigma = 0 for every input, however noisy the targets; what "
     "is left of sigma tells initialisation and training time. The Gaussian log-likelihood "
-    "has the targets' standard deviation as optimum",
+    "has the targets' standard deviation as optimum.",
 )
 def brme_sigma_is_confidence(trial: Trial) -> Finding:
     """The squared loss of mu + a sigma is a regression of the targets on independent noise a."""
@@ -70,9 +70,9 @@ def brme_sigma_is_confidence(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "App. B.1",
-    statement="for the rejected response too, the gradient in sigma is 2a (mu + a sigma - alpha k)",
+    statement="For the rejected response too, the gradient in sigma is 2a (mu + a sigma - alpha k).",
     verdict="false",
-    corrected="its target in Eq. 8 is -alpha k: 2a (mu + a sigma + alpha k)",
+    corrected="Its target in Eq. 8 is -alpha k: 2a (mu + a sigma + alpha k).",
 )
 def brme_rejected_gradient(_: Trial) -> Finding:
     """Central difference of Eq. 8, which is quadratic in sigma."""
@@ -95,9 +95,9 @@ def brme_rejected_gradient(_: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 3",
-    statement="the mean negative log-likelihood of the pairs is the sum of -ln sigmoid(margin)",
+    statement="The mean negative log-likelihood of the pairs is the sum of -ln sigmoid(margin).",
     verdict="false",
-    corrected="it is their mean: 1/N is lost between the two sides (the minimiser is the same)",
+    corrected="It is their mean: 1/N is lost between the two sides (the minimiser is the same).",
 )
 def reward_loss_is_a_mean(trial: Trial) -> Finding:
     """100 pairs, the probabilities of Eq. 2 as they stand there."""
@@ -117,7 +117,7 @@ def reward_loss_is_a_mean(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5.1",
-    statement="the squared loss makes the scoring ranges of the heads consistent",
+    statement="The squared loss makes the scoring ranges of the heads consistent.",
     verdict="true",
 )
 def brme_ranges_are_consistent(trial: Trial) -> Finding:

@@ -24,11 +24,11 @@ def _length_gradient(per_token: float, terminal: float, gamma: float) -> float:
 @claim(
     PAPER,
     "Lemma 1",
-    statement="a reward that is constant over all actions makes the PPO gradient zero",
+    statement="A reward that is constant over all actions makes the PPO gradient zero.",
     verdict="true if",
-    corrected="it is zero if all episodes have the same length, or if a constant is paid at their "
+    corrected="It is zero if all episodes have the same length, or if a constant is paid at their "
     "end with gamma = 1; c a token lengthens episodes (c > 0) or shortens them (c < 0), and a "
-    "discounted constant at the end shortens them",
+    "discounted constant at the end shortens them.",
 )
 def constant_reward_has_no_gradient(_: Trial) -> Finding:
     """One token or two, by a coin: Q(continue) - Q(stop) is c, (gamma - 1) c or 0."""
@@ -57,11 +57,11 @@ TOKENS = 8
 @claim(
     PAPER,
     "Lemma 1, App. E",
-    statement="the advantage estimate of PPO is Q - V, which a constant return makes zero",
+    statement="The advantage estimate of PPO is Q - V, which a constant return makes zero.",
     verdict="true if",
-    corrected="with an imperfect critic the expected gradient is zero for GAE at lam = 1 only; "
+    corrected="With an imperfect critic the expected gradient is zero for GAE at lam = 1 only; "
     "lam < 1 adds (1 - lam) sum_l lam^(l-1) V_{t+l} to the return, a bias that whitened advantages "
-    "keep however good the critic becomes",
+    "keep however good the critic becomes.",
 )
 def imperfect_critic_has_a_gradient(trial: Trial) -> Finding:
     """All sequences of 8 fair coins, reward 1 at the end, critic 1 plus noise in each state."""
@@ -102,7 +102,7 @@ def imperfect_critic_has_a_gradient(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Remark 1",
-    statement="under a constant reward the KL term finally pulls the actor back to the reference",
+    statement="Under a constant reward the KL term finally pulls the actor back to the reference.",
     verdict="true",
 )
 def constant_reward_returns_to_reference(_: Trial) -> Finding:
@@ -128,7 +128,7 @@ HEADS = 5
 @claim(
     PAPER,
     "sec. 6.2",
-    statement="with random rewards, the minimum over the heads has a narrower range than one head",
+    statement="With random rewards, the minimum over the heads has a narrower range than one head.",
     verdict="true",
 )
 def minimum_narrows_the_range(trial: Trial) -> Finding:
@@ -145,11 +145,11 @@ def minimum_narrows_the_range(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 6.2 and 6.3",
-    statement="a narrower range of random rewards speaks for the minimum over the heads, rather than "
-    "their mean or maximum",
+    statement="A narrower range of random rewards speaks for the minimum over the heads, rather than "
+    "their mean or maximum.",
     verdict="false",
-    corrected="the mean is always narrower (1/sqrt(k)) and the maximum exactly as narrow as the "
-    "minimum; the policy trained on the mean stays closest to pi0",
+    corrected="The mean is always narrower (1/sqrt(k)) and the maximum exactly as narrow as the "
+    "minimum; the policy trained on the mean stays closest to pi0.",
 )
 def minimum_is_the_stable_choice(trial: Trial) -> Finding:
     """8 responses with N(0, 1) scores from each head, beta = 1, uniform reference."""

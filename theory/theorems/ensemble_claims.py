@@ -19,8 +19,8 @@ SOLVER = 1e-6
 @claim(
     PAPER,
     "Eqs 5-7",
-    statement="raising lam in lam J_perform + (1 - lam) J_robust buys nominal return with "
-    "worst-case return",
+    statement="Raising lam in lam J_perform + (1 - lam) J_robust buys nominal return with "
+    "worst-case return.",
     verdict="true",
 )
 def robust_mix_is_a_trade_off(trial: Trial) -> Finding:
@@ -58,11 +58,11 @@ def robust_mix_is_a_trade_off(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 6 and sec. 6.2",
-    statement="rewarding each sample with the smallest score of the heads optimises the worst "
-    "case of Eq. 6",
+    statement="Rewarding each sample with the smallest score of the heads optimises the worst "
+    "case of Eq. 6.",
     verdict="false",
-    corrected="it optimises E[min_i r_i] <= min_i E[r_i], with equality only if one head is the "
-    "smallest almost surely; Eq. 6 has the optimum pi0 exp(w'r / beta) with one w for all samples",
+    corrected="It optimises E[min_i r_i] <= min_i E[r_i], with equality only if one head is the "
+    "smallest almost surely; Eq. 6 has the optimum pi0 exp(w'r / beta) with one w for all samples.",
 )
 def minimum_of_each_sample(_: Trial) -> Finding:
     """Two responses, r1 = (1, 0), r2 = (0, 1), pi0 = (.9, .1); Eq. 6 by search over one number."""
@@ -101,8 +101,8 @@ def minimum_of_each_sample(_: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 6.1",
-    statement="one head over- and under-scores equally often; the minimum over heads mostly "
-    "under-scores",
+    statement="One head over- and under-scores equally often; the minimum over heads mostly "
+    "under-scores.",
     verdict="true",
 )
 def minimum_under_scores(trial: Trial) -> Finding:
@@ -127,10 +127,10 @@ TABLE_4 = {
 @claim(
     PAPER,
     "sec. 6.1, Table 4",
-    statement="over-scoring is significantly more harmful: the minimum wins on 12 of 16 benchmarks",
+    statement="Over-scoring is significantly more harmful: the minimum wins on 12 of 16 benchmarks.",
     verdict="true if",
     corrected="12 to 3 with a tie has p = .035 by a two-sided sign test, if the benchmarks are "
-    "independent; counting each family (ANLI, ARC, TQA) once, 9 to 2 has p = .065",
+    "independent; counting each family (ANLI, ARC, TQA) once, 9 to 2 has p = .065.",
 )
 def over_scoring_is_worse(_: Trial) -> Finding:
     """Exact sign tests on the winners, by benchmark and by majority of each family."""
@@ -159,8 +159,8 @@ def _sign_test(signs: np.ndarray) -> float:
 @claim(
     PAPER,
     "sec. 5.2, Table 3",
-    statement="against standard RLHF, lam = .4 and .6 gain .99 and 1.40 points after 200 steps, "
-    "2.42 and 2.03 after 800",
+    statement="Against standard RLHF, lam = .4 and .6 gain .99 and 1.40 points after 200 steps, "
+    "2.42 and 2.03 after 800.",
     verdict="true",
 )
 def gains_of_table_3(_: Trial) -> Finding:

@@ -34,10 +34,10 @@ def _harms(trial: Trial, key: str, low: float, high: float, members: int) -> dic
 @claim(
     PAPER,
     "Thm 3.3, practice",
-    statement="the ordering carries over to variances estimated from the ensemble (k = 10)",
+    statement="The ordering carries over to variances estimated from the ensemble (k = 10).",
     verdict="true if",
-    corrected="only if E[S] E[1/S] > (k-3)/(k-5): with variances in (70, 100) the plug-in rule is worse "
-    "than ignoring them; empirical-Bayes shrinkage is not, and keeps the gain in (3, 100)",
+    corrected="Only if E[S] E[1/S] > (k-3)/(k-5): with variances in (70, 100) the plug-in rule is worse "
+    "than ignoring them; empirical-Bayes shrinkage is not, and keeps the gain in (3, 100).",
 )
 def plug_in_variance(trial: Trial) -> Finding:
     """Paired differences of exact P(harm), k = 10, both ranges."""

@@ -20,11 +20,11 @@ def _descend(heads: np.ndarray, gap: np.ndarray, weights: np.ndarray, steps: int
 @claim(
     PAPER,
     "sec. 4",
-    statement="the variance over parallel heads on a frozen trunk measures the reward's uncertainty",
+    statement="The variance over parallel heads on a frozen trunk measures the reward's uncertainty.",
     verdict="false",
-    corrected="heads on the same data converge to one minimiser: the spread of reward differences "
+    corrected="Heads on the same data converge to one minimiser: the spread of reward differences "
     "vanishes with training, while that of raw scores stays at its initial value in the directions "
-    "pairs cannot see; bootstrap resamples (or a Laplace posterior) keep the sampling variance",
+    "pairs cannot see; bootstrap resamples (or a Laplace posterior) keep the sampling variance.",
 )
 def frozen_heads(trial: Trial) -> Finding:
     """Ten linear heads after 10, 100, 1000 steps; their last feature belongs to the prompt alone."""
@@ -77,10 +77,10 @@ def _laplace(head: np.ndarray, gap: np.ndarray, features: np.ndarray) -> float:
 @claim(
     PAPER,
     "Thm 3.6, discussion",
-    statement="R / sigma^2 is the Sharpe ratio of a response",
+    statement="R / sigma^2 is the Sharpe ratio of a response.",
     verdict="false",
-    corrected="the Sharpe ratio is excess / sd; R / sigma^2 is the mean-variance weight. The link is "
-    "P2 = Phi(-sqrt(r'S^-1 r)), whose argument is the largest Sharpe ratio of any combination",
+    corrected="The Sharpe ratio is excess / sd; R / sigma^2 is the mean-variance weight. The link is "
+    "P2 = Phi(-sqrt(r'S^-1 r)), whose argument is the largest Sharpe ratio of any combination.",
 )
 def sharpe_ratio(trial: Trial) -> Finding:
     """Sharpe ratio of w'R at w = S^-1 r against random combinations, and under a change of units."""
@@ -105,9 +105,9 @@ def sharpe_ratio(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Rem 2.3",
-    statement="the l2 distance approximates the KL divergence",
+    statement="The l2 distance approximates the KL divergence.",
     verdict="true if",
-    corrected="one-sided: KL >= |d|^2 / 2 and no converse; second order is sum d^2 / pi0 / 2",
+    corrected="One-sided: KL >= |d|^2 / 2 and no converse; second order is sum d^2 / pi0 / 2.",
 )
 def l2_and_kl(trial: Trial) -> Finding:
     """A pair with a small l2 distance and a large KL, and the bound on random pairs."""

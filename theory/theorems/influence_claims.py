@@ -25,8 +25,8 @@ DIMENSION = 8192
 @claim(
     PAPER,
     "Eqs 3-5",
-    statement="one SGD step on z changes the loss of z' by -eta <grad L(z), grad L(z')> to first "
-    "order in eta",
+    statement="One SGD step on z changes the loss of z' by -eta <grad L(z), grad L(z')> to first "
+    "order in eta.",
     verdict="true",
 )
 def sgd_influence_is_first_order(trial: Trial) -> Finding:
@@ -62,11 +62,11 @@ def sgd_influence_is_first_order(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 6",
-    statement="Adam feeds moments divided by 1 - beta^t back into its recursions for m and v",
+    statement="Adam feeds moments divided by 1 - beta^t back into its recursions for m and v.",
     verdict="false",
     corrected="m and v are plain averages; only their ratio is corrected, by 1 - beta^(t+1), with "
     "eps outside the root. The printed recursion divides by zero at t = 0 and collapses: a "
-    "constant gradient takes steps 1, 1.64, 2.15, ..., 7.7e-5 at step 100 instead of 1",
+    "constant gradient takes steps 1, 1.64, 2.15, ..., 7.7e-5 at step 100 instead of 1.",
 )
 def adam_recursion(_: Trial) -> Finding:
     """Gradient 1 at every step, decays .9 and .95; Adam from its weighted averages."""
@@ -106,11 +106,11 @@ def _directions(
     PAPER,
     "Def. 1 (Eq. 7)",
     statement="eta times the cosine of grad L(z') and Gamma(z) is the influence of z on z' under "
-    "Adam",
+    "Adam.",
     verdict="false",
-    corrected="the change of the loss that z makes is eta <grad L(z'), Gamma(z) - Gamma(0)>: the "
+    corrected="The change of the loss that z makes is eta <grad L(z'), Gamma(z) - Gamma(0)>: the "
     "cosine drops both lengths and credits z with the momentum of the samples before it, "
-    "even in sign. It is a definition of a score, not a Taylor term",
+    "even in sign. It is a definition of a score, not a Taylor term.",
 )
 def adam_influence_is_a_cosine(_: Trial) -> Finding:
     """A linear validation loss; momentum helps it, the sample alone does or does not."""
@@ -138,10 +138,10 @@ def adam_influence_is_a_cosine(_: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 4.2",
-    statement="projecting with a matrix of +1 and -1 entries preserves inner products",
+    statement="Projecting with a matrix of +1 and -1 entries preserves inner products.",
     verdict="false",
-    corrected="it multiplies them by d on average; divided by d they have variance "
-    "(|u|^2 |v|^2 + <u,v>^2 - 2 sum u^2 v^2)/d. Cosines, as in Eq. 11, do not see the factor",
+    corrected="It multiplies them by d on average; divided by d they have variance "
+    "(|u|^2 |v|^2 + <u,v>^2 - 2 sum u^2 v^2)/d. Cosines, as in Eq. 11, do not see the factor.",
 )
 def sign_projection_scale(trial: Trial) -> Finding:
     """Independent projections of two vectors of 8 coordinates to d = 32."""
@@ -170,11 +170,11 @@ def _signs(rng: np.random.Generator, draws: int, rows: int, columns: int) -> np.
 @claim(
     PAPER,
     "sec. 4.2, Eq. 11",
-    statement="projected gradients keep what selects the data: the order of their cosines",
+    statement="Projected gradients keep what selects the data: the order of their cosines.",
     verdict="true if",
-    corrected="a projected cosine errs by (1 - rho^2)/sqrt(d), so the order survives if the "
+    corrected="A projected cosine errs by (1 - rho^2)/sqrt(d), so the order survives if the "
     "cosines differ by much more than 1/sqrt(d) = .011 at d = 8192; of true cosines N(0, "
-    "tau^2) a half is chosen with overlap 1/2 + asin(tau/sqrt(tau^2 + 1/d))/pi",
+    "tau^2) a half is chosen with overlap 1/2 + asin(tau/sqrt(tau^2 + 1/d))/pi.",
 )
 def projected_selection(trial: Trial) -> Finding:
     """Errors of cosines at d = 256; signs of cosines at the paper's d against the true ones."""

@@ -56,7 +56,7 @@ def _ordering(trial: Trial, key: str, equalities: Equalities) -> Finding:
     return Finding(holds, holds and all_agree(evidence, "corrected"), (ordered, *evidence))
 
 
-@claim(PAPER, "Thm 3.3, unconstrained", statement=f"{ORDER}, pi unconstrained", verdict="true")
+@claim(PAPER, "Thm 3.3, unconstrained", statement=f"{ORDER}, pi unconstrained.", verdict="true")
 def thm33_unconstrained(trial: Trial) -> Finding:
     """Also for full covariances, which the paper does not claim."""
     return _ordering(trial, "thm33 unconstrained", None)
@@ -65,10 +65,10 @@ def thm33_unconstrained(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.3, sum to one",
-    statement=f"{ORDER}, with the printed formulas read as policies",
+    statement=f"{ORDER}, with the printed formulas read as policies.",
     verdict="true if",
-    corrected="the order holds under any linear equalities, with M = B(B'SB)^-1 B' in place of "
-    "S^-1; the printed policies do not sum to one",
+    corrected="The order holds under any linear equalities, with M = B(B'SB)^-1 B' in place of "
+    "S^-1; the printed policies do not sum to one.",
 )
 def thm33_sum_to_one(trial: Trial) -> Finding:
     """Order under sum(d) = 0, and the sums of the printed displacements."""
@@ -88,10 +88,10 @@ def thm33_sum_to_one(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.3, proof",
-    statement="|r|^2 <= sqrt(r'S^-1 r) sqrt(r'S r), so that z1 <= z2 for P_i = Phi(-z_i)",
+    statement="|r|^2 <= sqrt(r'S^-1 r) sqrt(r'S r), so that z1 <= z2 for P_i = Phi(-z_i).",
     verdict="true",
-    corrected="true, and more: no linear rule A has P(r'AR <= 0) below Phi(-z2), and z2 / z1 is at "
-    "most (1 + kappa) / (2 sqrt(kappa)), kappa the condition number of S",
+    corrected="True, and more: no linear rule A has P(r'AR <= 0) below Phi(-z2), and z2 / z1 is at "
+    "most (1 + kappa) / (2 sqrt(kappa)), kappa the condition number of S.",
 )
 def thm33_best_linear_rule(trial: Trial) -> Finding:
     """Random rules against S^-1, and the extreme reward of the Kantorovich inequality."""
@@ -142,10 +142,10 @@ def _reversed(evidence: list[Evidence], exact_values: tuple[float | None, float 
 @claim(
     PAPER,
     "Thm 3.3, simplex",
-    statement=f"{ORDER}, pi a probability distribution",
+    statement=f"{ORDER}, pi a probability distribution.",
     verdict="false",
-    corrected="true while pi >= 0 does not bind: eps <= min(pi0)^2 n/(n-1) suffices; reversed for "
-    "n=3, pi0 uniform, r=(-.1,0,0), S=diag(1,1,.01), eps=1",
+    corrected="True while pi >= 0 does not bind: eps <= min(pi0)^2 n/(n-1) suffices; reversed for "
+    "n=3, pi0 uniform, r=(-.1,0,0), S=diag(1,1,.01), eps=1.",
 )
 def thm33_simplex(trial: Trial) -> Finding:
     """pi1 is the vertex of the best estimate; pi2 stays inside, where the sum-to-one law holds."""
@@ -163,9 +163,9 @@ def thm33_simplex(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.3, more responses",
-    statement=f"{ORDER} on the simplex for n = 4",
+    statement=f"{ORDER} on the simplex for n = 4.",
     verdict="false",
-    corrected="reversed for pi0 uniform, r=(-1,0,0,0), S=(4,4,4,.01), eps=1",
+    corrected="Reversed for pi0 uniform, r=(-1,0,0,0), S=(4,4,4,.01), eps=1.",
 )
 def thm33_simplex_four(trial: Trial) -> Finding:
     """A second stored instance; pi2 leaves the interior there, so that no law is at hand."""
@@ -178,10 +178,10 @@ def thm33_simplex_four(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.3, small budgets",
-    statement=f"{ORDER} on the simplex once eps is small enough",
+    statement=f"{ORDER} on the simplex once eps is small enough.",
     verdict="true if",
-    corrected="only where pi0 > 0 everywhere: pi0=(0,.5,.5), r=(.2,.2,0), S=(12,.5,.3) reverses it "
-    "however small eps is, with .2405 against .3863",
+    corrected="Only where pi0 > 0 everywhere: pi0=(0,.5,.5), r=(.2,.2,0), S=(12,.5,.3) reverses it "
+    "however small eps is, with .2405 against .3863.",
 )
 def thm33_zero_mass(trial: Trial) -> Finding:
     """pi0 has a zero: pi >= 0 binds at every scale, so that small budgets share one answer."""
@@ -211,10 +211,10 @@ def _zero_mass_harm(weight: np.ndarray, reward: np.ndarray, variances: np.ndarra
 @claim(
     PAPER,
     "Thm 3.3, singular S",
-    statement=f"{ORDER} for every covariance",
+    statement=f"{ORDER} for every covariance.",
     verdict="true if",
     corrected="S must be positive definite: for S=diag(1,1,0) the budget eps~ is 0 and pi2 = pi0, so "
-    "P2 = 1 (with '<=')",
+    "P2 = 1 (with '<=').",
 )
 def thm33_singular(trial: Trial) -> Finding:
     """lambda_min = 0."""

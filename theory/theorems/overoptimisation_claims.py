@@ -49,12 +49,12 @@ def _distance_to(slope: float, kl: float) -> float:
 @claim(
     PAPER,
     "RL against best-of-n",
-    statement="at the same KL from the reference, reinforcement learning gains less proxy reward "
-    "than best-of-n",
+    statement="At the same KL from the reference, reinforcement learning gains less proxy reward "
+    "than best-of-n.",
     verdict="true if",
-    corrected="training that is far from its optimum may; the optimum of the KL-regularised "
+    corrected="Training that is far from its optimum may; the optimum of the KL-regularised "
     "objective gains the most of all policies, sqrt(2 KL) for a Gaussian reward, of which "
-    "best-of-n reaches .929 to .936 at n = 50 to 200",
+    "best-of-n reaches .929 to .936 at n = 50 to 200.",
 )
 def rl_gains_less_than_best_of_n(trial: Trial) -> Finding:
     """Exponential tilts of a normal reward on a grid, at the KL of best-of-n."""
@@ -79,11 +79,11 @@ def rl_gains_less_than_best_of_n(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "over-optimisation",
-    statement="optimising an imperfect proxy further finally lowers the gold reward",
+    statement="Optimising an imperfect proxy further finally lowers the gold reward.",
     verdict="true if",
-    corrected="the tails of the proxy's error decide: under best-of-n with Gaussian error the gold, "
+    corrected="The tails of the proxy's error decide: under best-of-n with Gaussian error the gold, "
     "rho E max_n, rises for ever; with Student-t error of 2 degrees of freedom it is .556, "
-    ".688, .238 at n = 4, 16, 256",
+    ".688, .238 at n = 4, 16, 256.",
 )
 def proxy_finally_misleads(trial: Trial) -> Finding:
     """Gold of the proxy-best of n draws, under Gaussian and under heavy-tailed error."""
@@ -113,8 +113,8 @@ def proxy_finally_misleads(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "functional forms",
-    statement="for b > 0 the gold d(a - b d) of best-of-n and d(a - b ln d) of RL rise to one peak "
-    "and fall back to the reference's level",
+    statement="For b > 0 the gold d(a - b d) of best-of-n and d(a - b ln d) of RL rise to one peak "
+    "and fall back to the reference's level.",
     verdict="true",
 )
 def laws_have_one_peak(_: Trial) -> Finding:
@@ -144,10 +144,10 @@ def laws_have_one_peak(_: Trial) -> Finding:
 @claim(
     PAPER,
     "coefficient b",
-    statement="the fitted b is the strength of over-optimisation: a perfect proxy has b = 0",
+    statement="The fitted b is the strength of over-optimisation: a perfect proxy has b = 0.",
     verdict="true if",
-    corrected="for RL (gold rho sqrt(2) d); best-of-n on a perfect Gaussian proxy fits b = -.022 to "
-    "-.028 depending on the range of n, so |b| < .03 is no evidence of over-optimisation",
+    corrected="For RL (gold rho sqrt(2) d); best-of-n on a perfect Gaussian proxy fits b = -.022 to "
+    "-.028 depending on the range of n, so |b| < .03 is no evidence of over-optimisation.",
 )
 def perfect_proxy_has_no_slope(_: Trial) -> Finding:
     """Least squares of gold/d on d over n = 2 ... 1024 (E max_n from its cdf), and over tilts."""

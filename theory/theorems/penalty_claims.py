@@ -22,10 +22,10 @@ def detached(utility: np.ndarray, price: np.ndarray) -> Callable[[np.ndarray], n
 @claim(
     PAPER,
     "Thm 3.6, penalty",
-    statement="E[S ln(pi/pi0)] measures the distance from pi0",
+    statement="E[S ln(pi/pi0)] measures the distance from pi0.",
     verdict="false",
-    corrected="it can be negative and is not smallest at pi0: it equals the Bregman divergence B_S plus "
-    "E_pi S - E_pi0 S; B_S is >= 0 and zero only at pi0",
+    corrected="It can be negative and is not smallest at pi0: it equals the Bregman divergence B_S plus "
+    "E_pi S - E_pi0 S; B_S is >= 0 and zero only at pi0.",
 )
 def weighted_kl_is_no_distance(trial: Trial) -> Finding:
     """Smallest penalties by a grid: those of the optima for R = 0."""
@@ -52,10 +52,10 @@ def weighted_kl_is_no_distance(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5, matching",
-    statement="policies are comparable at matched plain KL, found by tuning beta",
+    statement="Policies are comparable at matched plain KL, found by tuning beta.",
     verdict="true if",
-    corrected="with a varying S plain KL is not monotone in beta, so a target can have several beta; the "
-    "weighted penalty itself is monotone (minus the slope of a convex value)",
+    corrected="With a varying S plain KL is not monotone in beta, so a target can have several beta; the "
+    "weighted penalty itself is monotone (minus the slope of a convex value).",
 )
 def plain_kl_not_monotone(trial: Trial) -> Finding:
     """R=(1,.95,0), S=(5,.02,1): KL .4078 at beta=.03, .4397 at .1, .3854 at .3."""

@@ -28,10 +28,10 @@ def _ascend(gradient, reference: np.ndarray, rate: float, steps: int) -> np.ndar
 @claim(
     PAPER,
     "sec. 5, PPO",
-    statement="PPO on r - beta sigma ln(pi/pi0) optimises E[r] - beta E[sigma ln(pi/pi0)]",
+    statement="PPO on r - beta sigma ln(pi/pi0) optimises E[r] - beta E[sigma ln(pi/pi0)].",
     verdict="false",
-    corrected="with the reward detached its gradient is that of E[r] - beta B_sigma, the Bregman form; for "
-    "constant sigma the two coincide",
+    corrected="With the reward detached its gradient is that of E[r] - beta B_sigma, the Bregman form; for "
+    "constant sigma the two coincide.",
 )
 def detached_gradient(trial: Trial) -> Finding:
     """Enumerated policy gradient from pi0, detached and with the penalty's own derivative."""
@@ -64,10 +64,10 @@ def detached_gradient(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5, tokens",
-    statement="charging -beta sigma(x, y) ln(pi/pi0) token by token is the same as charging the response",
+    statement="Charging -beta sigma(x, y) ln(pi/pi0) token by token is the same as charging the response.",
     verdict="false",
-    corrected="reward-to-go drops earlier charges whose sigma depends on later tokens: charge the whole "
-    "penalty on the last token, or use a prompt-level sigma",
+    corrected="Reward-to-go drops earlier charges whose sigma depends on later tokens: charge the whole "
+    "penalty on the last token, or use a prompt-level sigma.",
 )
 def per_token_penalty(trial: Trial) -> Finding:
     """Exact policy gradient of a two-token tree with a uniform reference."""

@@ -21,10 +21,10 @@ MEAN = np.array([1.0, 0.0, 2.0, -0.5])
 @claim(
     PAPER,
     "Eq. 3",
-    statement="the integral of r N(r; mu1, s1) N(r; mu2, s2) is (s2 mu1 + s1 mu2)/(s1 + s2)",
+    statement="The integral of r N(r; mu1, s1) N(r; mu2, s2) is (s2 mu1 + s1 mu2)/(s1 + s2).",
     verdict="false",
-    corrected="it is that times N(mu1; mu2, s1 + s2), since a product of densities is no density; "
-    "the equation holds for the normalised product",
+    corrected="It is that times N(mu1; mu2, s1 + s2), since a product of densities is no density; "
+    "the equation holds for the normalised product.",
 )
 def expected_reward_of_the_product(_: Trial) -> Finding:
     """mu = (2, -1), s = (1, 4), by the trapezoid rule."""
@@ -43,7 +43,7 @@ def expected_reward_of_the_product(_: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 5",
-    statement="with constant variances a and b the product objective is RLHF with lambda = a/b",
+    statement="With constant variances a and b the product objective is RLHF with lambda = a/b.",
     verdict="true",
 )
 def constant_variances_are_rlhf(_: Trial) -> Finding:
@@ -59,9 +59,9 @@ def constant_variances_are_rlhf(_: Trial) -> Finding:
 @claim(
     PAPER,
     "App. B.2 (Eq. 9) and B.4 (Eq. 12)",
-    statement="after substitution the reward of a response is phi - (a/b) ln(ref/pi)",
+    statement="After substitution the reward of a response is phi - (a/b) ln(ref/pi).",
     verdict="false",
-    corrected="it is phi + (a/b) ln(ref/pi); the last lines, in terms of KL, have the sign right",
+    corrected="It is phi + (a/b) ln(ref/pi); the last lines, in terms of KL, have the sign right.",
 )
 def sign_of_the_log_ratio(_: Trial) -> Finding:
     """Eq. 3 with the moments of Eq. 4, times (a + b)/b, at one policy."""
@@ -81,8 +81,8 @@ def sign_of_the_log_ratio(_: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 7, KL coefficient",
-    statement="the larger the variance s of the reward models, the more the objective holds the "
-    "policy at the reference",
+    statement="The larger the variance s of the reward models, the more the objective holds the "
+    "policy at the reference.",
     verdict="true",
 )
 def variance_strengthens_the_kl(_: Trial) -> Finding:
@@ -105,13 +105,13 @@ def variance_strengthens_the_kl(_: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 7, prefactor",
-    statement="the prefactor b/(b + s) makes objective and gradient vanish as s grows, which stops "
-    "training early",
+    statement="The prefactor b/(b + s) makes objective and gradient vanish as s grows, which stops "
+    "training early.",
     verdict="false",
-    corrected="the gradient is b/(b + s) grad E[mu] - s/(b + s) grad KL and tends to -grad KL, a "
+    corrected="The gradient is b/(b + s) grad E[mu] - s/(b + s) grad KL and tends to -grad KL, a "
     "pull back to the reference at full strength; with b = E[s]/lambda the prefactor is "
     "1/(1 + lambda s/E[s]), near 1 for the paper's lambda, and it never moves the "
-    "optimum of a prompt",
+    "optimum of a prompt.",
 )
 def prefactor_stops_training(_: Trial) -> Finding:
     """Central differences of Eq. 7 in the logits, at a policy far from the reference."""
@@ -165,7 +165,7 @@ def prefactor_stops_training(_: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5",
-    statement="scoring with five reward models costs 7% more time: 60 hours against 56",
+    statement="Scoring with five reward models costs 7% more time: 60 hours against 56.",
     verdict="true",
 )
 def cost_of_five_reward_models(_: Trial) -> Finding:

@@ -19,7 +19,7 @@ TABLE_1 = {
 @claim(
     PAPER,
     "sec. 4.2",
-    statement="thresholds gamma = eta = .5 keep 25% of the samples",
+    statement="Thresholds gamma = eta = .5 keep 25% of the samples.",
     verdict="true",
 )
 def selection_keeps_a_quarter(trial: Trial) -> Finding:
@@ -33,7 +33,7 @@ def selection_keeps_a_quarter(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eqs 2, 8 and 9",
-    statement="the variance of the shaped rewards R_i measures the uncertainty of the reward models",
+    statement="The variance of the shaped rewards R_i measures the uncertainty of the reward models.",
     verdict="true",
 )
 def shaped_rewards_have_the_same_variance(trial: Trial) -> Finding:
@@ -49,10 +49,10 @@ def shaped_rewards_have_the_same_variance(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "secs 4.2 and 5.1",
-    statement="influence on several subtasks is their maximum (method), or their mean (experiments)",
+    statement="Influence on several subtasks is their maximum (method), or their mean (experiments).",
     verdict="false",
-    corrected="the two rules select different data: of independent influences on two subtasks, the "
-    "top halves share 2 sqrt(2) - 2 = 83% of the samples",
+    corrected="The two rules select different data: of independent influences on two subtasks, the "
+    "top halves share 2 sqrt(2) - 2 = 83% of the samples.",
 )
 def maximum_or_mean_of_subtasks(trial: Trial) -> Finding:
     """Two independent standard normal influences; any symmetric law gives the same overlap."""
@@ -71,11 +71,11 @@ def maximum_or_mean_of_subtasks(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 13",
-    statement="the quantile at label/5 projects labels to the distribution of a member's scores",
+    statement="The quantile at label/5 projects labels to the distribution of a member's scores.",
     verdict="false",
-    corrected="label 5 becomes the largest score, an outlier that grows with the sample, so targets "
+    corrected="Label 5 becomes the largest score, an outlier that grows with the sample, so targets "
     "are biased upward: by E max_N / 5 = .69 standard deviations for N = 2000 Gaussian "
-    "scores and equal shares. Quantiles at mid-ranks have no such bias",
+    "scores and equal shares. Quantiles at mid-ranks have no such bias.",
 )
 def quantiles_of_labels(trial: Trial) -> Finding:
     """Mean target minus mean score over many samples of 2000 scores, for two label shares."""
@@ -103,7 +103,7 @@ def quantiles_of_labels(trial: Trial) -> Finding:
     return compared(*evidence)
 
 
-@claim(PAPER, "Table 1", statement="the label shares of either expert sum to 100%", verdict="true")
+@claim(PAPER, "Table 1", statement="The label shares of either expert sum to 100%.", verdict="true")
 def label_shares_sum(_: Trial) -> Finding:
     """Sums of the two rows."""
     return compared(
@@ -123,10 +123,10 @@ AVERAGE_REWARD = {
 @claim(
     PAPER,
     "sec. 5.3, Table 2",
-    statement="all policies trained by RLHF significantly outperform SFT in average reward",
+    statement="All policies trained by RLHF significantly outperform SFT in average reward.",
     verdict="false",
-    corrected="with the Gemma-2B reward model, LCB and UWO (helpful) and LCB (harmless) are below "
-    "SFT, PPO (helpful) and UWO (harmless) equal it",
+    corrected="With the Gemma-2B reward model, LCB and UWO (helpful) and LCB (harmless) are below "
+    "SFT, PPO (helpful) and UWO (harmless) equal it.",
 )
 def rlhf_beats_sft(_: Trial) -> Finding:
     """Smallest gain over SFT and the number of methods without one, by column."""

@@ -23,11 +23,11 @@ SIGMA = np.array([2.0, 0.3, 0.3])
 @claim(
     PAPER,
     "Fig. 2",
-    statement="trusting the estimates lowers the true return, and weighing them by their uncertainty "
-    "raises it above that of pi0",
+    statement="Trusting the estimates lowers the true return, and weighing them by their uncertainty "
+    "raises it above that of pi0.",
     verdict="true if",
-    corrected="it depends on the weight: at beta = 1 sigma^2 raises 2 to 2.175, but sigma, the weight of "
-    "the paper's PPO, lowers it to 1.939",
+    corrected="It depends on the weight: at beta = 1 sigma^2 raises 2 to 2.175, but sigma, the weight of "
+    "the paper's PPO, lowers it to 1.939.",
 )
 def three_armed_bandit(trial: Trial) -> Finding:
     """True returns of each optimum, by mirror ascent and by `solve`, against 2 of the uniform pi0."""
@@ -55,7 +55,7 @@ def three_armed_bandit(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 4, sizes",
-    statement="ten heads of 2048 weights are 20480 parameters; ten models of 9.34 GB are about 90 GB",
+    statement="Ten heads of 2048 weights are 20480 parameters; ten models of 9.34 GB are about 90 GB.",
     verdict="true",
 )
 def sizes_of_the_ensemble(trial: Trial) -> Finding:
@@ -80,7 +80,7 @@ TABLE_1 = {
 @claim(
     PAPER,
     "Table 1",
-    statement="its averages give the prior sets half of a weight",
+    statement="Its averages give the prior sets half of a weight.",
     verdict="true",
 )
 def averages_of_table_1(trial: Trial) -> Finding:
@@ -97,10 +97,10 @@ def averages_of_table_1(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 5, Figs. 7 and 12",
-    statement="variance-aware policies fall below the mean of the reference policy less often",
+    statement="Variance-aware policies fall below the mean of the reference policy less often.",
     verdict="true if",
-    corrected="by the normal approximation with the mean .34 of Fig. 7's caption (.118 against .270), and "
-    "in Fig. 12 (.020 against .075); with the mean .22 of the text it is .392, more often",
+    corrected="By the normal approximation with the mean .34 of Fig. 7's caption (.118 against .270), and "
+    "in Fig. 12 (.020 against .075); with the mean .22 of the text it is .392, more often.",
 )
 def reported_harm(trial: Trial) -> Finding:
     """P(N(mean, variance) <= reference mean) from the reported means and variances."""

@@ -42,11 +42,11 @@ def _worst_case(distance: Callable[[np.ndarray], float], price: float) -> float:
 @claim(
     "coste2023",
     "UWO",
-    statement="read as a robust estimate, mean - lam var is the worst E_q[r] + chi2(q | u)/(4 lam) "
-    "over the weights q of the members",
+    statement="Read as a robust estimate, mean - lam var is the worst E_q[r] + chi2(q | u)/(4 lam) "
+    "over the weights q of the members.",
     verdict="true if",
-    corrected="exactly for 1/(2 lam) >= max r - mean r (variance with 1/k); beyond it q would turn "
-    "negative and the formula is more pessimistic than any weighting",
+    corrected="Exactly for 1/(2 lam) >= max r - mean r (variance with 1/k); beyond it q would turn "
+    "negative and the formula is more pessimistic than any weighting.",
 )
 def uwo_is_a_robust_mean(_: Trial) -> Finding:
     """SLSQP over q, inside the range (tau = 2) and outside (tau = .5)."""
@@ -67,11 +67,11 @@ def uwo_is_a_robust_mean(_: Trial) -> Finding:
 @claim(
     "zhang2024",
     "sec. 3.2, LCB",
-    statement="read as a robust estimate, mean - beta std is the worst E_q[r] with chi2(q | u) <= "
-    "beta^2 over the weights q of the members",
+    statement="Read as a robust estimate, mean - beta std is the worst E_q[r] with chi2(q | u) <= "
+    "beta^2 over the weights q of the members.",
     verdict="true if",
-    corrected="exactly for beta <= std/(max r - mean r) (std with 1/k); for larger beta it is more "
-    "pessimistic and passes below the smallest member, as no weighting can",
+    corrected="Exactly for beta <= std/(max r - mean r) (std with 1/k); for larger beta it is more "
+    "pessimistic and passes below the smallest member, as no weighting can.",
 )
 def lcb_is_a_robust_mean(_: Trial) -> Finding:
     """SLSQP over q, inside the range (beta^2 = .3) and outside (1 and 4)."""
@@ -102,12 +102,12 @@ def lcb_is_a_robust_mean(_: Trial) -> Finding:
 @claim(
     "coste2023",
     "UWO",
-    statement="read as a robust estimate with a KL price t KL(q | u), the worst case is mean - "
-    "var/(2t)",
+    statement="Read as a robust estimate with a KL price t KL(q | u), the worst case is mean - "
+    "var/(2t).",
     verdict="true if",
-    corrected="for Gaussian members in the limit of many; in general it is -t ln mean exp(-r/t), "
+    corrected="For Gaussian members in the limit of many; in general it is -t ln mean exp(-r/t), "
     "with mean - var/(2t) as second order, and it lies between the smallest member (t -> 0) "
-    "and the mean (t -> inf), monotone in t",
+    "and the mean (t -> inf), monotone in t.",
 )
 def entropic_mean_is_quadratic(trial: Trial) -> Finding:
     """SLSQP over q for five members; the Gaussian limit by sampling."""
@@ -137,8 +137,8 @@ def entropic_mean_is_quadratic(trial: Trial) -> Finding:
 @claim(
     "rewardrobust2024",
     "Eq. 6 and sec. 6.3",
-    statement="read with a price t KL(w | u) on the weights of the heads, the worst case of Eq. 6 "
-    "(t = 0) and the ensemble mean (t = inf) are the ends of one objective",
+    statement="Read with a price t KL(w | u) on the weights of the heads, the worst case of Eq. 6 "
+    "(t = 0) and the ensemble mean (t = inf) are the ends of one objective.",
     verdict="true",
 )
 def worst_case_and_mean_are_one_family(trial: Trial) -> Finding:

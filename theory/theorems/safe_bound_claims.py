@@ -46,10 +46,10 @@ def _on_balls(trial: Trial, bound: Callable[[int, float], float]) -> Finding:
 @claim(
     PAPER,
     "Thm 2.2",
-    statement="sup_D (R'd - b|d|_S) <= sup_D r'd with probability >= 1 - exp(-XA/b^2)",
+    statement="sup_D (R'd - b|d|_S) <= sup_D r'd with probability >= 1 - exp(-XA/b^2).",
     verdict="false",
-    corrected="the probability is >= F_m(b^2), the chi-square cdf with m = dim span(D); "
-    "attained for r constant and pi0 inside D",
+    corrected="The probability is >= F_m(b^2), the chi-square cdf with m = dim span(D); "
+    "attained for r constant and pi0 inside D.",
 )
 def thm22_printed(trial: Trial) -> Finding:
     """Bounds near 1 for small b, where the event is rare."""
@@ -59,10 +59,10 @@ def thm22_printed(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 2.2, proof",
-    statement="with the exponent of the proof, the probability is >= 1 - exp(-b^2/n)",
+    statement="With the exponent of the proof, the probability is >= 1 - exp(-b^2/n).",
     verdict="false",
-    corrected="its tail lemma P(chi2_n > n t) <= exp(-t) holds only for large t (n >= 3) or small "
-    "t (n = 1); F_n(b^2) holds for every b",
+    corrected="Its tail lemma P(chi2_n > n t) <= exp(-t) holds only for large t (n >= 3) or small "
+    "t (n = 1); F_n(b^2) holds for every b.",
 )
 def thm22_inverted(trial: Trial) -> Finding:
     """Too large for n = 1 at b = 2, and for n >= 3 up to b of about sqrt(n)."""
@@ -72,10 +72,10 @@ def thm22_inverted(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 2.2, prompts",
-    statement="for X prompts of A responses the probability is >= 1 - exp(-XA/b^2)",
+    statement="For X prompts of A responses the probability is >= 1 - exp(-XA/b^2).",
     verdict="false",
-    corrected="it is >= F_m(b^2) with m = X(A - 1), not XA: displacements sum to zero within each "
-    "prompt",
+    corrected="It is >= F_m(b^2) with m = X(A - 1), not XA: displacements sum to zero within each "
+    "prompt.",
 )
 def thm22_prompts(trial: Trial) -> Finding:
     """X = 3 prompts, A = 4 responses, interior references, r constant within each prompt."""
@@ -102,10 +102,10 @@ def thm22_prompts(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 2.2, boundary",
-    statement="the probability is >= 1 - exp(-XA/b^2), also with pi0 on the boundary",
+    statement="The probability is >= 1 - exp(-XA/b^2), also with pi0 on the boundary.",
     verdict="false",
-    corrected="with pi0 on the boundary of the simplex and r constant it is sum_k v_k F_k(b^2), v "
-    "the intrinsic volumes of the cone of displacements: (1/3, 1/2, 1/6) at a vertex for n = 3",
+    corrected="With pi0 on the boundary of the simplex and r constant it is sum_k v_k F_k(b^2), v "
+    "the intrinsic volumes of the cone of displacements: (1/3, 1/2, 1/6) at a vertex for n = 3.",
 )
 def thm22_cone_vertex(trial: Trial) -> Finding:
     """Projection of noise on the cone of displacements at a vertex, by its two rays."""
@@ -139,10 +139,10 @@ def _wedge_norm(noise: np.ndarray, rays: np.ndarray) -> np.ndarray:
 @claim(
     PAPER,
     "Thm 2.2, balls",
-    statement="the probability is >= 1 - exp(-XA/b^2) whatever the true reward is",
+    statement="The probability is >= 1 - exp(-XA/b^2) whatever the true reward is.",
     verdict="false",
     corrected="F_n(b^2) is the bound for every reward; on a ball it is a noncentral chi-square probability that rises from F_n(b^2) to "
-    "Phi(b) as |r|_{S^-1} grows",
+    "Phi(b) as |r|_{S^-1} grows.",
 )
 def thm22_ball(trial: Trial) -> Finding:
     """n = 5, b = 2: |Z + r| - b <= |r|."""
@@ -167,9 +167,9 @@ def thm22_ball(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 2.2, consequence",
-    statement="the policy chosen by Eq. 2 is worse than pi0 with probability <= exp(-XA/b^2)",
+    statement="The policy chosen by Eq. 2 is worse than pi0 with probability <= exp(-XA/b^2).",
     verdict="false",
-    corrected="with probability <= 1 - F_m(b^2); on a ball P(harm) is an explicit integral",
+    corrected="With probability <= 1 - F_m(b^2); on a ball P(harm) is an explicit integral.",
 )
 def safe_policy_harm(trial: Trial) -> Finding:
     """Ball of displacements, n = 5: the chosen d is along R where |R| > b, else 0."""
@@ -195,10 +195,10 @@ def safe_policy_harm(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Eq. 2 and 3",
-    statement="maximising R'd - b|d|_S leads to maximising R'pi under a bound on |pi - pi0|_S^2",
+    statement="Maximising R'd - b|d|_S leads to maximising R'pi under a bound on |pi - pi0|_S^2.",
     verdict="true if",
-    corrected="on a compact convex set both have the same path of solutions, and Eq. 2 is the "
-    "worst case over an ellipsoid of rewards; on a linear space its value is 0 or infinite",
+    corrected="On a compact convex set both have the same path of solutions, and Eq. 2 is the "
+    "worst case over an ellipsoid of rewards; on a linear space its value is 0 or infinite.",
 )
 def eq2_path(trial: Trial) -> Finding:
     """Solve Eq. 2 on the simplex, then the constrained problem at the distance it reached."""

@@ -31,7 +31,7 @@ def _llama_7b() -> list[Shape]:
     PAPER,
     "sec. 3.1",
     statement="k single models, a linear-layer ensemble and a LoRA ensemble hold k(M + L), M + kL "
-    "and M + kL + kA parameters",
+    "and M + kL + kA parameters.",
     verdict="true",
 )
 def parameter_counts(_: Trial) -> Finding:
@@ -55,10 +55,10 @@ def parameter_counts(_: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 3.2",
-    statement="the mean of the members inherently has a lower variance than one member",
+    statement="The mean of the members inherently has a lower variance than one member.",
     verdict="true if",
-    corrected="for errors of correlation rho the variance is rho + (1 - rho)/k: the same for rho = 1 "
-    "and never below rho, however many members",
+    corrected="For errors of correlation rho the variance is rho + (1 - rho)/k: the same for rho = 1 "
+    "and never below rho, however many members.",
 )
 def mean_has_lower_variance(trial: Trial) -> Finding:
     """Three unit-variance errors with a shared part of variance rho."""
@@ -75,7 +75,7 @@ def mean_has_lower_variance(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 3.2",
-    statement="mean - beta std over the members is a conservative estimate of the reward",
+    statement="Mean - beta std over the members is a conservative estimate of the reward.",
     verdict="true",
 )
 def lcb_is_conservative(trial: Trial) -> Finding:
@@ -98,11 +98,11 @@ def lcb_is_conservative(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 3.2, std",
-    statement="beta determines the lower confidence bound mean - beta std",
+    statement="beta determines the lower confidence bound mean - beta std.",
     verdict="true if",
-    corrected="only with the denominator of std: 1/k in place of 1/(k - 1) shrinks it by "
+    corrected="Only with the denominator of std: 1/k in place of 1/(k - 1) shrinks it by "
     "sqrt((k-1)/k), .816 at k = 3. With 1/k the minimum is LCB with beta = 1 for k = 2, and "
-    "lies between beta = 1/sqrt(k-1) and sqrt(k-1) for k > 2",
+    "lies between beta = 1/sqrt(k-1) and sqrt(k-1) for k > 2.",
 )
 def lcb_needs_a_denominator(trial: Trial) -> Finding:
     """Mean shortfall under either denominator; the minimum between its two bounds."""
@@ -148,11 +148,11 @@ CASES = (
 @claim(
     "gao2023",
     "best-of-n",
-    statement="best-of-n is at KL ln n - (n - 1)/n from the reference",
+    statement="Best-of-n is at KL ln n - (n - 1)/n from the reference.",
     verdict="true if",
-    corrected="for rewards without ties; in general it is sum q ln(q/g) over the reward levels, of "
+    corrected="For rewards without ties; in general it is sum q ln(q/g) over the reward levels, of "
     "mass g and kept with probability q = F^n - (F - g)^n, which is at most that and ends at "
-    "ln(1/g) of the highest level",
+    "ln(1/g) of the highest level.",
 )
 def best_of_n_kl(trial: Trial) -> Finding:
     """A continuous reward by sampling, discrete ones by enumeration; n = 4."""
@@ -174,9 +174,9 @@ def best_of_n_kl(trial: Trial) -> Finding:
 @claim(
     "beirami2024",
     "win rate",
-    statement="best-of-n beats one draw of the reference with probability n/(n + 1)",
+    statement="Best-of-n beats one draw of the reference with probability n/(n + 1).",
     verdict="true if",
-    corrected="for rewards without ties; with ties as halves it is sum q (F - g/2), which is smaller",
+    corrected="For rewards without ties; with ties as halves it is sum q (F - g/2), which is smaller.",
 )
 def best_of_n_win_rate(trial: Trial) -> Finding:
     """The same rewards, n = 2."""

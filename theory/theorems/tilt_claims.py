@@ -31,10 +31,10 @@ def _objective(
 @claim(
     PAPER,
     "Thm 3.6, penalised",
-    statement=f"{PRINTED} for max E R - beta E[S ln(pi/pi0)]",
+    statement=f"{PRINTED} for max E R - beta E[S ln(pi/pi0)].",
     verdict="false",
     corrected="pi = pi0 exp((R - nu)/(beta S) - 1), nu the root of sum pi = 1; the printed one is right "
-    "only for S constant within a prompt",
+    "only for S constant within a prompt.",
 )
 def thm36_penalised(trial: Trial) -> Finding:
     """pi0 = (.5, .5), R = (1, 0), S = (4, 1): the printed policy is worse than pi0."""
@@ -63,10 +63,10 @@ def thm36_penalised(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.6, for some beta",
-    statement=f"{PRINTED} for max E R s.t. E[S ln(pi/pi0)] <= eps, with some beta",
+    statement=f"{PRINTED} for max E R s.t. E[S ln(pi/pi0)] <= eps, with some beta.",
     verdict="false",
-    corrected="the same exact form with the beta that spends eps; R=(-1,-2), S=(1,10): every printed "
-    "policy is worse than pi0, although pi0 is feasible",
+    corrected="The same exact form with the beta that spends eps; R=(-1,-2), S=(1,10): every printed "
+    "policy is worse than pi0, although pi0 is feasible.",
 )
 def thm36_constrained(trial: Trial) -> Finding:
     """eps = .05, by a grid over the simplex."""
@@ -92,9 +92,9 @@ def thm36_constrained(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.6, positive rewards",
-    statement=f"{PRINTED}, at least for positive rewards",
+    statement=f"{PRINTED}, at least for positive rewards.",
     verdict="false",
-    corrected="pi0 uniform, R=(1,.9,0), S=(4,.25,1), eps=.1: 12.8% of the attainable gain is lost",
+    corrected="pi0 uniform, R=(1,.9,0), S=(4,.25,1), eps=.1: 12.8% of the attainable gain is lost.",
 )
 def thm36_three_arms(trial: Trial) -> Finding:
     """Best feasible member of the printed family against the best of a random search."""
@@ -123,10 +123,10 @@ def thm36_three_arms(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.6, shifts",
-    statement=f"{PRINTED} for every R that fits the same preferences",
+    statement=f"{PRINTED} for every R that fits the same preferences.",
     verdict="false",
-    corrected="preferences leave a shift of R free: the exact optimum does not move under R + c, the "
-    "printed one goes from (.98,.02) at c=-5 to (.03,.97) at c=5",
+    corrected="Preferences leave a shift of R free: the exact optimum does not move under R + c, the "
+    "printed one goes from (.98,.02) at c=-5 to (.03,.97) at c=5.",
 )
 def thm36_shift(trial: Trial) -> Finding:
     """S = (4, 1), R = (1, 0) + c, the optimum by a grid."""
@@ -144,11 +144,11 @@ def thm36_shift(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Thm 3.6, budgets",
-    statement="every budget eps > 0 is spent at some beta > 0",
+    statement="Every budget eps > 0 is spent at some beta > 0.",
     verdict="true if",
     corrected="eps must lie between the least penalty, that of the optimum for R = 0, and the penalty of "
     "the greedy policy; beta = 0 from there on. The penalty is minus the slope of the optimal value in "
-    "beta, so that it never rises with beta",
+    "beta, so that it never rises with beta.",
 )
 def budgets_have_a_strength(trial: Trial) -> Finding:
     """R = (1, 0), S = (4, 1): the greedy policy costs 4 ln 2 = 2.77; optima by a grid."""

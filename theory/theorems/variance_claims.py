@@ -44,11 +44,11 @@ def _laws(reward: np.ndarray, variances: np.ndarray) -> tuple[UnawareReturn, Awa
 @claim(
     PAPER,
     "Rem 3.4, thresholds",
-    statement="the variance-aware policy is less risky: P(W2 <= t) <= P(W1 <= t) for the improvements "
-    "W_i = pi_i'r - pi0'r at any threshold t",
+    statement="The variance-aware policy is less risky: P(W2 <= t) <= P(W1 <= t) for the improvements "
+    "W_i = pi_i'r - pi0'r at any threshold t.",
     verdict="true if",
-    corrected="at t = 0 only: W2 never exceeds sqrt(eps~ r'S^-1 r), where W1 often does. Both laws are "
-    "known exactly: a noncentral t for W2 with 1F1 moments, a quadrature for W1",
+    corrected="At t = 0 only: W2 never exceeds sqrt(eps~ r'S^-1 r), where W1 often does. Both laws are "
+    "known exactly: a noncentral t for W2 with 1F1 moments, a quadrature for W1.",
 )
 def risk_at_thresholds(trial: Trial) -> Finding:
     """r = (1, 1), S = (1, 100) at t = 0 and t = .9 max W2; moments for n = 2, 3, 10."""
@@ -91,9 +91,9 @@ def _moments(trial: Trial) -> list[Evidence]:
 @claim(
     PAPER,
     "sec. 3, risk",
-    statement="the variance-aware policy's return has the lower variance",
+    statement="The variance-aware policy's return has the lower variance.",
     verdict="false",
-    corrected="r=(1,0,0), S=(1,100,100): its variance is 9.3 times larger (as is its mean)",
+    corrected="r=(1,0,0), S=(1,100,100): its variance is 9.3 times larger (as is its mean).",
 )
 def variance_order(trial: Trial) -> Finding:
     """The stored instance; P(harm) is the same for both."""
@@ -113,9 +113,9 @@ def variance_order(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Rem 3.4",
-    statement="the unaware policy earns more when the estimates are good",
+    statement="The unaware policy earns more when the estimates are good.",
     verdict="true if",
-    corrected="at R = r it does; on average it may not: r=(1,1), S=(1,100) has means .282 against .562",
+    corrected="At R = r it does; on average it may not: r=(1,1), S=(1,100) has means .282 against .562.",
 )
 def unaware_earns_more(trial: Trial) -> Finding:
     """Mean improvements of the stored instance."""
@@ -137,10 +137,10 @@ def unaware_earns_more(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Figs. 3 and 4, cause",
-    statement="weighting by the covariance is what makes the returns less variable",
+    statement="Weighting by the covariance is what makes the returns less variable.",
     verdict="false",
     corrected="eps~ = lambda_min eps shortens the step to .329 (variances 3-100); at equal length the "
-    "sd ratio is near 1 and the gain is in the mean, about 1.4 times larger",
+    "sd ratio is near 1 and the gain is in the mean, about 1.4 times larger.",
 )
 def matched_step_sd(trial: Trial) -> Finding:
     """Ratios of sd and mean at equal step length, n = 1000, rms reward .3."""
@@ -172,7 +172,7 @@ def matched_step_sd(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "sec. 3, homogeneous",
-    statement="with equal variances both methods coincide",
+    statement="With equal variances both methods coincide.",
     verdict="true",
 )
 def homogeneous(trial: Trial) -> Finding:
@@ -192,11 +192,11 @@ def homogeneous(trial: Trial) -> Finding:
 @claim(
     PAPER,
     "Figs. 3 and 4",
-    statement="the policies of Thm 3.3 have sd .13/.04 at means 4.643/4.644 (high), sd .14/.12 at "
-    "means .14/.13 (low)",
+    statement="The policies of Thm 3.3 have sd .13/.04 at means 4.643/4.644 (high), sd .14/.12 at "
+    "means .14/.13 (low).",
     verdict="false",
-    corrected="with rms reward .3075 and eps = .1936 the closed forms give six of the eight numbers, but "
-    "not equal means in the high setting: they differ by +.10 (r, pi0 and eps are not given)",
+    corrected="With rms reward .3075 and eps = .1936 the closed forms give six of the eight numbers, but "
+    "not equal means in the high setting: they differ by +.10 (r, pi0 and eps are not given).",
 )
 def figures_3_and_4(trial: Trial) -> Finding:
     """Exact moments at the one pair (rms r, eps) that matches six numbers to two decimals."""
