@@ -36,8 +36,8 @@ clean:
 	rm -rf $(VENV) out
 
 $(VENV)/.figures: $(BIN)/python pyproject.toml constraints.txt
-	@echo "Installing into $(VENV) (PyTorch among it) ..."
-	$(PIP) -e '.[figures,torch]'
+	@echo "Installing into $(VENV) (PyTorch and transformers among it) ..."
+	$(PIP) -e '.[figures,llm]'
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.figures

@@ -13,7 +13,7 @@ import tyro
 from tqdm import tqdm
 
 from figures.catalogue import FIGURES, chosen
-from figures.figure import VERDICTS, Figure, Setting
+from figures.figure import SCALES, VERDICTS, Figure, Setting
 from figures.inputs import inputs, unchanged
 from figures.manifest import read_manifest
 from figures.render import render_all
@@ -22,7 +22,7 @@ from theory.commands import audit
 from theory.errors import InputError
 from theory.files import output_folder
 
-SLOW = 60.0
+LONG = 60.0
 """Expected seconds above which a figure is announced, and drawn after the others."""
 
 
@@ -37,12 +37,16 @@ class Options:
     """Figures (banerjee2024.fig3) or papers (banerjee2024); all, and the audit, when empty."""
     list: bool = False
     """Show all figures with their scales and expected seconds, and stop."""
+    slow: bool = False
+    """Draw also what takes more than five minutes: studies of populations of language models."""
     scale: str = "toy"
     """toy (tables, seconds), tiny (a small language model, minutes) or full (GPUs)."""
     out: Path = Path("out")
     """Folder for images, data, manifest.json and index.html."""
     seed: int = 0
     """Seed of every figure; each has a stream of its own."""
+    full_seeds: bool = False
+    """As many seeds as a study is ever given, at any scale; takes several times as long."""
     workers: int = 1
     """Processes of the simulations of one figure; results do not depend on it."""
     jobs: int = 1
@@ -54,9 +58,11 @@ class Options:
 def listing() -> str:
     """One line a figure."""
     lines = [f"{'figure':32s} {'in the paper':14s} {'scale: seconds':22s} title"]
+    slow = {key for key, figure in FIGURES.items() if figure.slow(SCALES[0])}
     for figure in FIGURES.values():
         times = ", ".join(f"{scale}: {seconds:g}" for scale, seconds in figure.seconds.items())
         lines.append(f"{figure.key:32s} {figure.number:14s} {times:22s} {figure.title}")
+        lines[-1] += " (with --slow)" if figure.key in slow else ""
     return "\n".join(lines)
 
 
@@ -67,7 +73,9 @@ def main(options: Options) -> int:
         return 0
     try:
         figures = chosen(options.only)
-        setting = Setting(options.scale, options.seed, options.workers)
+        setting = Setting(
+            options.scale, options.seed, options.workers, options.full_seeds
+        )  # fmt: skip
         matplotlib.use("Agg")
         due = outdated(figures, setting, options)
         progress = partial(tqdm, total=len(due), unit="figure", disable=None)
@@ -94,7 +102,8 @@ def main(options: Options) -> int:
 def outdated(figures: list[Figure], setting: Setting, options: Options) -> list[Figure]:
     """The figures that have to be drawn, slow ones last, with a word on all the others."""
     entries = read_manifest(output_folder(options.out) / "manifest.json")
-    reached = [figure for figure in figures if figure.reached(setting.scale)]
+    scale = setting.scale
+    reached = [f for f in figures if f.reached(scale) and (options.slow or not f.slow(scale))]
     due = [
         figure
         for figure in reached
@@ -103,19 +112,21 @@ def outdated(figures: list[Figure], setting: Setting, options: Options) -> list[
     ]
     for figure in figures:
         if figure not in reached:
-            print(f"{figure.key:32s} not drawn: it needs --scale {next(iter(figure.seconds))}")
+            needed = "--slow" if figure.reached(scale) else f"--scale {next(iter(figure.seconds))}"
+            print(f"{figure.key:32s} not drawn: it needs {needed}")
     if len(due) < len(reached):
         print(f"{len(reached) - len(due)} figures are unchanged (--force draws them again)")
-    due.sort(key=lambda figure: max(SLOW, figure.expected(setting.scale)))
+    due.sort(key=lambda figure: max(LONG, figure.expected(scale)))
     for figure in due:
-        if (seconds := figure.expected(setting.scale)) > SLOW:
+        if (seconds := figure.expected(scale)) > LONG:
             print(f"{figure.key:32s} will take about {seconds:.0f} s, after the others")
     return due
 
 
 def verdicts(entries: dict[str, Any]) -> str:
     """How many claims of the papers reproduce, and how many do not."""
-    found = [f["verdict"] for entry in entries.values() for f in entry.get("findings", [])]
+    papers = [entry for key, entry in entries.items() if not key.startswith("beyond.")]
+    found = [f["verdict"] for entry in papers for f in entry.get("findings", [])]
     return ", ".join(f"{found.count(v)} {v}" for v in VERDICTS if v in found) or "none checked"
 
 

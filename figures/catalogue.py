@@ -4,6 +4,7 @@ from figures.adaptive2024 import experts, spread, training
 from figures.banerjee2024 import (
     head_accuracy,
     head_losses,
+    language_population,
     member_scores,
     member_variances,
     policies,
@@ -15,10 +16,12 @@ from figures.beyond import (
     data_holes,
     frontier,
     harm_bound,
+    language_curves,
     matched_step,
     optimiser_gap,
     shrinkage,
     simplex_counterexample,
+    unification,
 )
 from figures.figure import Figure
 from figures.rewardrobust2024 import (
@@ -32,7 +35,17 @@ from figures.rewardrobust2024 import (
     scoring_direction,
     trade_off,
 )
-from figures.ugda2025 import ablation, accuracy, gains, sensitivity, tables, win_rates
+from figures.ugda2025 import (
+    ablation,
+    accuracy,
+    agreement,
+    gains,
+    sensitivity,
+    tables,
+    text_ablation,
+    text_tables,
+    win_rates,
+)
 from figures.zhang2024 import cost, ensembles, table1
 from theory import checks
 
@@ -47,6 +60,9 @@ FIGURES: dict[str, Figure] = {
         head_accuracy.FIGURE,
         *policies.FIGURES,
         *policy_curves.FIGURES,
+        language_population.FIGURE,
+        unification.FIGURE,
+        language_curves.FIGURE,
         harm_bound.FIGURE,
         simplex_counterexample.FIGURE,
         matched_step.FIGURE,
@@ -66,9 +82,12 @@ FIGURES: dict[str, Figure] = {
         *ensembles.FIGURES,
         table1.FIGURE,
         cost.FIGURE,
+        agreement.FIGURE,
         *tables.FIGURES,
+        text_tables.FIGURE,
         *win_rates.FIGURES,
         ablation.FIGURE,
+        text_ablation.FIGURE,
         accuracy.FIGURE,
         sensitivity.FIGURE,
         gains.FIGURE,

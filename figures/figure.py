@@ -12,6 +12,8 @@ from theory import checks
 from theory.errors import InputError
 
 SCALES = ("toy", "tiny", "full")
+SLOW = 300.0
+"""Expected seconds above which a figure is drawn only where slow ones are asked for."""
 PREDICATES = {
     "reproduces": "reproduces it",
     "in part": "reproduces it in part",
@@ -23,7 +25,9 @@ VERDICTS = tuple(PREDICATES)
 
 @dataclass(frozen=True)
 class Setting:
-    """How a figure is computed: its scale, the seed, and worker processes.
+    """How a figure is computed: its scale, the seed, worker processes, and how many seeds.
+
+    full_seeds: as many seeds as a study is ever given, whatever the scale.
 
     Raises `InputError` for an unknown scale, seed < 0 or workers < 1.
     """
@@ -31,6 +35,7 @@ class Setting:
     scale: str = "toy"
     seed: int = 0
     workers: int = 1
+    full_seeds: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("scale", self.scale, SCALES)
@@ -40,6 +45,14 @@ class Setting:
     def rng(self, key: str) -> np.random.Generator:
         """A stream of one figure's own: it does not depend on which others are drawn."""
         return np.random.default_rng([self.seed, zlib.crc32(key.encode())])
+
+    def count(self, counts: Mapping[str, int]) -> int:
+        """How many seeds, of a study's numbers by scale: the most of them with `full_seeds`.
+
+        >>> [Setting(full_seeds=wide).count({"toy": 4, "tiny": 64}) for wide in (False, True)]
+        [4, 64]
+        """
+        return max(counts.values()) if self.full_seeds else counts[self.scale]
 
 
 @dataclass(frozen=True)
@@ -113,3 +126,7 @@ class Figure:
     def expected(self, scale: str) -> float:
         """Seconds at the scale that is reached; 0 where none is."""
         return self.seconds.get(self.reached(scale) or "", 0.0)
+
+    def slow(self, scale: str) -> bool:
+        """Whether it takes so long at the scale that is reached that it is drawn on request."""
+        return self.expected(scale) > SLOW

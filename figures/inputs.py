@@ -28,12 +28,16 @@ def inputs(figure: Figure, setting: Setting) -> str:
         figure.compute, figure.draw, figure.caption, figure.findings
     )  # fmt: skip
     functions, arguments = zip(*map(_unwrapped, parts), strict=True)
-    code = reachable([*DRAWING, *map(_home, functions)])
     facts = (
         figure.key, figure.title, figure.size, tuple(figure.seconds), arguments,
-        setting.scale, setting.seed, versions(), sorted(map(_content, code)),
+        setting.scale, setting.seed, setting.full_seeds, versions(), code(functions, DRAWING),
     )  # fmt: skip
     return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def code(functions: Iterable[Callable[..., Any]], files: Iterable[Path] = ()) -> list[str]:
+    """Digests of the modules of some functions, of some files, and of all that they import."""
+    return sorted(map(_content, reachable([*files, *map(_home, functions)])))
 
 
 def unchanged(entry: Mapping[str, Any] | None, digest: str, out: Path) -> bool:

@@ -34,7 +34,7 @@ def main() -> int:
         check_command(arguments, SHOWN)
         with extra("llm"):
             from llm_bridge.commands import parsing
-            from llm_bridge.processes import check_alone, started
+            from llm_bridge.launching import check_alone, started
         options = parsing.parsed(arguments)
         if getattr(options, "dry_run", False):
             print(parsing.plan(options))

@@ -23,7 +23,4 @@ def make_actor(model: Any, settings: Settings, *, temperature: float, seed: int)
     critic = None
     if settings.critic == "separate":
         critic = deepcopy(model.base_model).float().requires_grad_(True)
-    return Actor(
-        copy, temperature=temperature, critic=critic,
-        precision=settings.precision,
-    )  # fmt: skip
+    return Actor(copy, temperature=temperature, critic=critic, precision=settings.precision)

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -24,18 +25,24 @@ def draw(rows: pd.DataFrame, out: Path) -> Path:
 
     with matplotlib_style.context(style.PATH):
         canvas = Figure(figsize=(style.TEXT, 2.6))
-        panels = {name: label for name, label in PANELS.items() if name in rows}
-        axes = canvas.subplots(1, len(panels))
-        for index, (name, part) in enumerate(rows.groupby("objective", sort=False)):
-            colour = COLOURS[index % len(COLOURS)]
-            for ax, (metric, label) in zip(axes, panels.items(), strict=True):
-                by_step = part.groupby("step")[metric]
-                mean = by_step.mean()
-                ax.plot(mean.index, mean, color=colour, label=str(name))
-                low, high = by_step.min(), by_step.max()
-                ax.fill_between(mean.index, low, high, color=colour, alpha=0.1, lw=0)
-                ax.set(title=label, xlabel="PPO iteration")
-        handles = axes[0].get_legend_handles_labels()
-        told = f"mean and range over {rows.seed.nunique()} preference data sets"
-        canvas.legend(*handles, loc="outside lower center", ncols=4, title=told)
+        draw_curves(rows, canvas)
         return write(out / "compare.png", partial(canvas.savefig, format="png"))
+
+
+def draw_curves(rows: pd.DataFrame, canvas: Any) -> None:
+    """A panel a quantity on an empty canvas of matplotlib, and the legend below."""
+    panels = {name: label for name, label in PANELS.items() if name in rows}
+    axes = canvas.subplots(1, len(panels))
+    for index, (name, part) in enumerate(rows.groupby("objective", sort=False)):
+        colour = COLOURS[index % len(COLOURS)]
+        for ax, (metric, label) in zip(axes, panels.items(), strict=True):
+            by_step = part.groupby("step")[metric]
+            mean = by_step.mean()
+            ax.plot(mean.index, mean, color=colour, label=str(name))
+            low, high = by_step.min(), by_step.max()
+            ax.fill_between(mean.index, low, high, color=colour, alpha=0.1, lw=0)
+            ax.set(title=label, xlabel="PPO iteration")
+    handles = axes[0].get_legend_handles_labels()
+    sets = rows.seed.nunique()
+    told = f"mean and range over {sets} preference data sets" if sets > 1 else None
+    canvas.legend(*handles, loc="outside lower center", ncols=4, title=told)

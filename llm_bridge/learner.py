@@ -27,6 +27,9 @@ from theory.policy_gradient import (
     masked_whiten,
 )
 
+MET = ("policy_loss", "value_loss", "clip_fraction")
+"""What is recorded of the losses."""
+
 
 class Asked(NamedTuple):
     """Prompts of a rollout, and the random numbers that decide the responses."""
@@ -116,6 +119,24 @@ class Learner:
             now.value, before.value, found.returns, settings.value_clip, live
         )
         return surrogate, value
+
+    def part_of_loss(
+        self,
+        now: Reading,
+        before: Reading,
+        found: Advantages,
+        live: Bool[torch.Tensor, "batch time"],
+        total: Int[torch.Tensor, ""],
+    ) -> tuple[Float[torch.Tensor, ""], Float[torch.Tensor, "numbers"]]:
+        """What part of a minibatch of `total` tokens adds to its loss, and to its `MET`.
+
+        Both stay where they are: looking at a number makes a GPU wait.
+        """
+        surrogate, value = self.losses(now, before, found, live)
+        share = live.sum() / total
+        loss = share * (surrogate.loss + self.settings.value_coefficient * value)
+        met = torch.stack([surrogate.loss, value, surrogate.clip_fraction]).detach()
+        return loss, share * met
 
     def described(self, rolled: Rollout, gold: Judge | None) -> dict[str, float]:
         """What is recorded of a rollout."""

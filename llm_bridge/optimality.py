@@ -11,9 +11,11 @@ them no policy is further than ln n nats away, and few of them carry all weight 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from llm_bridge.data.pairs import decode
 from llm_bridge.lm.actor import evaluating, log_probabilities
@@ -26,8 +28,9 @@ from theory.errors import InputError
 from theory.kl_estimators import exact_kl
 from theory.objective import Objective, value
 from theory.optimum import solve
-from theory.penalties import Penalty, TargetKL, Variance
+from theory.penalties import Form, Penalty, TargetKL, Variance
 from theory.scores import Scores
+from theory.solution import Solution
 from theory.utilities import Member
 
 BATCH = 256
@@ -60,26 +63,16 @@ def distance(policy: Responses, reference: Responses, beta: float) -> Distance:
 
     Raises `InputError` where the two differ in shape.
     """
-    if policy.utility.shape != reference.utility.shape:
-        raise InputError(
-            "reference", f"of shape {policy.utility.shape}, as `policy`", reference.utility.shape
-        )
-    both = policy.joined(reference)
-    log_policy = _normalised(-np.logaddexp(0.0, -both.log_ratio))
-    log_reference = _normalised(-np.logaddexp(0.0, both.log_ratio))
-    scores = Scores(both.utility[..., None], known_variance=both.price)
-    floor = float(np.sqrt(both.price.min()))
-
-    def problem(strength: Penalty | TargetKL) -> Objective:
-        return Objective(Member(0), Variance(sigma_min=floor), both.form, strength)
-
-    best = solve(problem(Penalty(beta)), log_reference, scores)
-    gap = best.value - value(problem(Penalty(beta)), log_policy, log_reference, scores).mean()
+    table = _Table.of(policy, reference)
+    log_policy, log_reference, utility = table.log_policy, table.log_reference, table.utility
+    best = table.optimum(Penalty(beta))
+    charged = table.objective(Penalty(beta))
+    gap = best.value - value(charged, log_policy, log_reference, table.scores).mean()
     moved = float(exact_kl(log_policy, log_reference).mean())
     at_policy, at_reference = (
-        expected(np.exp(weights), both.utility).mean() for weights in (log_policy, log_reference)
+        expected(np.exp(weights), utility).mean() for weights in (log_policy, log_reference)
     )
-    alike = solve(problem(TargetKL(moved)), log_reference, scores)
+    alike = table.optimum(TargetKL(moved))
     shortfall = (alike.expected_utility - at_policy) / (alike.expected_utility - at_reference)
     return Distance(
         kl_to_optimum=float(exact_kl(log_policy, best.log_policy).mean()),
@@ -87,6 +80,56 @@ def distance(policy: Responses, reference: Responses, beta: float) -> Distance:
         shortfall=float(shortfall),
         support=float((1 / np.square(best.policy).sum(1)).min()),
     )
+
+
+def predicted(
+    policy: Responses, reference: Responses, beta: float
+) -> Float[np.ndarray, "prompts n"]:
+    """ln(pi* / pi0) of the policy's responses, pi* the optimum at beta: (u - nu) / (beta c), less 1
+    for the `kl` form, with the nu of each prompt that normalises pi*.
+
+    From as many responses of the policy as of the reference. Raises `InputError` where the two
+    differ in shape.
+    """
+    table = _Table.of(policy, reference)
+    moved = table.optimum(Penalty(beta)).log_policy - table.log_reference
+    return np.asarray(moved[:, : policy.utility.shape[1]])
+
+
+class _Table(NamedTuple):
+    """Responses of pi and pi0 together, weighted so that they stand for either; (prompts, 2n)."""
+
+    log_policy: np.ndarray
+    log_reference: np.ndarray
+    utility: np.ndarray
+    scores: Scores
+    form: Form
+
+    @classmethod
+    def of(cls, policy: Responses, reference: Responses) -> "_Table":
+        if policy.utility.shape != reference.utility.shape:
+            raise InputError(
+                "reference", f"of shape {policy.utility.shape}, as `policy`",
+                reference.utility.shape,
+            )  # fmt: skip
+        both = policy.joined(reference)
+        return cls(
+            _normalised(-np.logaddexp(0.0, -both.log_ratio)),
+            _normalised(-np.logaddexp(0.0, both.log_ratio)),
+            both.utility,
+            Scores(both.utility[..., None], known_variance=both.price),
+            both.form,
+        )
+
+    def objective(self, strength: Penalty | TargetKL) -> Objective:
+        """What the utility and price of the table make, at a strength."""
+        assert self.scores.known_variance is not None
+        floor = float(np.sqrt(self.scores.known_variance.min()))
+        return Objective(Member(0), Variance(sigma_min=floor), self.form, strength)
+
+    def optimum(self, strength: Penalty | TargetKL) -> Solution:
+        """Exactly, on the table."""
+        return solve(self.objective(strength), self.log_reference, self.scores)
 
 
 def _normalised(log_weights: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Int
 
 from llm_bridge.data.pairs import Judge, decode
-from llm_bridge.learner import Learner
+from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Reading, evaluating
 from llm_bridge.lm.sampling import draw
 from llm_bridge.lm.stacked_actor import StackedActor
@@ -193,8 +193,10 @@ class Population:
         rates: Sequence[float],
     ) -> list[dict[str, float]]:
         """A step of each policy on a minibatch of its own; parts of it count by their tokens."""
+        device = rolled[0].batch.live.device
+        rows = [own.to(device) for own in rows]
         totals = [r.batch.live[own].sum() for r, own in zip(rolled, rows, strict=True)]
-        met = [{"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0} for _ in group]
+        sums = torch.zeros(len(group), len(MET), dtype=torch.float64, device=device)
         self.adam.zero_grad()
         for parts in zip(*(own.chunk(self.settings.accumulate) for own in rows), strict=True):
             batch = below([r.batch[own] for r, own in zip(rolled, parts, strict=True)]).trimmed()
@@ -202,25 +204,21 @@ class Population:
             now = self.actor(batch)
             losses = []
             for place, (i, part) in enumerate(zip(group, parts, strict=True)):
-                learner, its = self.learners[i], slice(place * size, (place + 1) * size)
+                its = slice(place * size, (place + 1) * size)
                 before, targets = (
                     [x[part, :width] for x in parts_of]
                     for parts_of in (rolled[place].reading, found[place])
                 )
-                live = batch.live[its]
-                surrogate, value = learner.losses(
-                    Reading(*(x[its] for x in now)), Reading(*before), Advantages(*targets), live
-                )
-                share = live.sum() / totals[place]
-                weight = learner.settings.value_coefficient
-                losses.append(share * (surrogate.loss + weight * value))
-                for name, number in (("policy_loss", surrogate.loss), ("value_loss", value),
-                                     ("clip_fraction", surrogate.clip_fraction)):  # fmt: skip
-                    met[place][name] += float((share * number).detach())
+                loss, numbers = self.learners[i].part_of_loss(
+                    Reading(*(x[its] for x in now)), Reading(*before), Advantages(*targets),
+                    batch.live[its], totals[place],
+                )  # fmt: skip
+                losses.append(loss)
+                sums[place] += numbers
             torch.stack(losses).sum().backward()
         norms = self.adam.norms(group)
-        for own, norm in zip(met, norms.tolist(), strict=True):
-            own["grad_norm"] = norm
+        read = torch.cat([sums, norms[:, None]], dim=1).tolist()
+        met = [dict(zip((*MET, "grad_norm"), own, strict=True)) for own in read]
         moving = [math.isfinite(sum(own.values())) and i not in self.stopped
                   for i, own in zip(group, met, strict=True)]  # fmt: skip
         for i, own, moves in zip(group, met, moving, strict=True):

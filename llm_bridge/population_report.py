@@ -33,7 +33,8 @@ def returns(rows: pd.DataFrame, method: str) -> Float[np.ndarray, "members trial
 def spread(rows: pd.DataFrame, reference: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Of each method: mean and spread over policies, what the spread is made of, and harm.
 
-    sd: over policies, as judged. noise: of judging, from its standard errors. between, within:
+    sd: over policies, as judged; median and iqr, the distance between quartiles, are moved less by
+    a few that ran away. noise: of judging, from its standard errors. between, within:
     standard deviations between members, and of the trials of a member less the noise; 0 where an
     estimate of their square is negative. true_sd: of both together. worse: share of policies with
     less true return than the reference, with an interval.
@@ -46,14 +47,15 @@ def spread(rows: pd.DataFrame, reference: pd.DataFrame, rng: np.random.Generator
         kl = rows[rows.objective == method].judged_kl
         found.append({
             "method": method, "policies": values.size, "kl": kl.mean(), "kl_sd": kl.std(),
-            "mean": values.mean(), "sd": values.std(ddof=1), **parts,
+            "mean": values.mean(), "sd": values.std(ddof=1), "median": np.median(values),
+            "iqr": _iqr(values), **parts,
             "worse": (values < start).mean(), "worse_low": harm.low, "worse_high": harm.high,
         })  # fmt: skip
     return pd.DataFrame(found)
 
 
 def contrasts(rows: pd.DataFrame, base: str, rng: np.random.Generator) -> pd.DataFrame:
-    """Of each method against one: difference of means, and ratios of sds, with 95% intervals.
+    """Of each method against one: difference of means, ratios of spreads, with 95% intervals.
 
     Members are resampled, then their trials, the same for both methods, which share reward models
     and random numbers. The ratio of true sds has the noise of judging taken off; where a resample
@@ -109,6 +111,15 @@ def _true_sd_ratio(both: Float[np.ndarray, "members trials methods 2"]) -> float
     return _ratio(*(_parts(both[:, :, method])["true_sd"] for method in (0, 1)))
 
 
+def _iqr_ratio(both: Float[np.ndarray, "members trials methods 2"]) -> float:
+    return _ratio(*(_iqr(both[:, :, method, 0]) for method in (0, 1)))
+
+
+def _iqr(values: Float[np.ndarray, "members trials"]) -> float:
+    low, high = np.quantile(values, (0.25, 0.75))
+    return float(high - low)
+
+
 def _ratio(first: float, second: float) -> float:
     return first / second if second else (1.0 if first == 0 else np.inf)
 
@@ -117,9 +128,16 @@ def _difference(both: Float[np.ndarray, "members trials methods 2"]) -> float:
     return float((both[:, :, 0, 0] - both[:, :, 1, 0]).mean())
 
 
+def _median_difference(both: Float[np.ndarray, "members trials methods 2"]) -> float:
+    first, second = np.median(both[..., 0], axis=(0, 1))
+    return float(first - second)
+
+
 STATISTICS: dict[str, Callable[[Any], float]] = {
     "mean difference": _difference,
     "sd ratio": _sd_ratio,
     "true sd ratio": _true_sd_ratio,
+    "median difference": _median_difference,
+    "iqr ratio": _iqr_ratio,
 }
 """What is resampled."""

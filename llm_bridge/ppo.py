@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 
 from llm_bridge.data.pairs import Judge, decode
-from llm_bridge.learner import Learner
+from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Actor, Reading, evaluating
 from llm_bridge.lm.checkpoints import quiet
 from llm_bridge.lm.lora import without_adapters
@@ -24,9 +24,7 @@ from llm_bridge.settings import Settings
 from theory.errors import InputError
 from theory.files import output_folder
 from theory.objective import Objective
-from theory.policy_gradient import (
-    Advantages,
-)
+from theory.policy_gradient import Advantages
 
 
 class Trainer(Learner):
@@ -145,10 +143,10 @@ class Trainer(Learner):
         self, rolled: Rollout, found: Advantages, rows: Int[torch.Tensor, "rows"]
     ) -> dict[str, float]:
         """One step of AdamW; parts of a minibatch count by their tokens."""
-        settings = self.settings
+        settings, rows = self.settings, rows.to(rolled.batch.live.device)
         total = rolled.batch.live[rows].sum()
         self.adam.zero_grad()
-        met = {"policy_loss": 0.0, "value_loss": 0.0, "clip_fraction": 0.0}
+        sums = torch.zeros(len(MET), dtype=torch.float64, device=rows.device)
         for part in map(self.processes.share, rows.chunk(settings.accumulate)):
             batch = rolled.batch[part].trimmed()
             width, live = batch.live.shape[1], batch.live
@@ -156,24 +154,21 @@ class Trainer(Learner):
             before, targets = (
                 [x[part, :width] for x in parts] for parts in (rolled.reading, found)
             )
-            surrogate, value = self.losses(now, Reading(*before), Advantages(*targets), live)
-            share = live.sum() / total
-            loss = share * (surrogate.loss + settings.value_coefficient * value)
+            loss, met = self.part_of_loss(now, Reading(*before), Advantages(*targets), live, total)
             loss.backward()
-            for name, number in (("policy_loss", surrogate.loss), ("value_loss", value),
-                                 ("clip_fraction", surrogate.clip_fraction)):  # fmt: skip
-                met[name] += float((share * number).detach())
+            sums += met
         grads = [p.grad for p in self.parameters if p.grad is not None]
         self.processes.add(grads)
-        met = self.processes.totals(met)
         norm = torch.nn.utils.get_total_norm(grads)
         if settings.clip_norm is not None:
             torch.nn.utils.clip_grads_with_norm_(self.parameters, settings.clip_norm, norm)
-        met["grad_norm"] = float(norm)
-        if not np.isfinite(sum(met.values())):
-            raise InputError("loss", "finite", met, "lower the learning rate")
+        *own, grad_norm = torch.cat([sums, norm[None]]).tolist()
+        row = self.processes.totals(dict(zip(MET, own, strict=True)))
+        row["grad_norm"] = grad_norm
+        if not np.isfinite(sum(row.values())):
+            raise InputError("loss", "finite", row, "lower the learning rate")
         self.adam.step()
-        return met
+        return row
 
     def reference_model(self) -> AbstractContextManager[Any]:
         """The model that the policy started from."""

@@ -9,6 +9,7 @@ from llm_bridge.member_weights import MemberDual, MemberWeights
 from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.binding import Binding
+from theory.errors import InputError
 from theory.mixes import PolicyWorstMix
 from theory.objective import Objective
 from theory.optimum import bind
@@ -35,7 +36,7 @@ def response_level(objective: Objective) -> bool:
 def check_form(objective: Objective) -> None:
     """Raise unless the penalty is an expectation under the policy, which a sample can stand for."""
     if objective.form not in SAMPLED:
-        raise checks.InputError(
+        raise InputError(
             "objective", "of the form 'bregman' or 'kl' for a policy that is trained on samples",
             f"{objective.name or objective}, of the form {objective.form!r}",
             "train a divergence, or solve it exactly on a table: python -m theory solve",
@@ -56,10 +57,10 @@ def check_trainable(objective: Objective, *, members: int, spread: bool) -> None
         objective.coefficient(scores, binding)
         if not isinstance(objective.utility, PolicyWorstMix):
             objective.utility(scores, binding)
-    except checks.InputError as error:
+    except InputError as error:
         argument, required, arrived, _ = error.args
         plural = "s" if members > 1 else ""
-        raise checks.InputError(
+        raise InputError(
             "objective", f"one that {members} reward model{plural} of this kind can serve",
             f"{objective.name or objective} (`{argument}` must be {required}, got {arrived})",
             "change --ensemble.members or --ensemble.kind",
@@ -86,7 +87,7 @@ class Shaper:
     ) -> None:
         checks.one_of("charge", charge, CHARGES)
         if not isinstance(objective.strength, Penalty | TargetKL):
-            raise checks.InputError(
+            raise InputError(
                 "objective.strength", "a Penalty or a TargetKL to be trained", objective.strength
             )
         self.objective, self._normaliser = objective, normaliser

@@ -1,8 +1,6 @@
 """Where policy, prompts, preferences and true reward come from: made here, or a user's own."""
 
-import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from llm_bridge.data.pairs import Judge, Pairs
 from llm_bridge.data.reading import read_pairs, read_prompts
 from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.embedded.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
-from llm_bridge.judging.kindness import Kindness
-from llm_bridge.lm.checkpoints import fuse_activations, load_judge, load_policy, load_trunk, quiet
+from llm_bridge.judging.named import judge_of
+from llm_bridge.lm.checkpoints import fuse_activations, load_policy, load_trunk, quiet
 from llm_bridge.lm.sft import FineTuning, fine_tune
 from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
@@ -233,34 +231,4 @@ class Checkpoint(Source):
         """By name."""
         if self.judge is None:
             return None
-        if self.judge == "kindness":
-            return Kindness().all
-        module, _, function = self.judge.partition(":")
-        if function.isidentifier():
-            return checked(_imported(module, function))
-        return checked(load_judge(self.judge, dtype=self.dtype, device=self.device))
-
-
-def checked(judge: Judge) -> Judge:
-    """A judge that raises `InputError` unless it gives one finite number a response."""
-
-    def judged(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        rewards = np.asarray(judge(prompts, responses), dtype=float)
-        if rewards.shape != (len(responses),):
-            raise InputError("judge", f"{len(responses)} rewards", f"shape {rewards.shape}")
-        checks.finite("judge", rewards)
-        return rewards
-
-    return judged
-
-
-def _imported(module: str, function: str) -> Judge:
-    """A user's own true reward: prompts and responses to (samples,)."""
-    try:
-        judge: Judge = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise InputError(
-            "judge", "an importable `module:function`", f"{module}:{function} ({error})",
-            "run from the module's folder, or set PYTHONPATH",
-        ) from error  # fmt: skip
-    return judge
+        return judge_of(self.judge, dtype=self.dtype, device=self.device)

@@ -19,7 +19,7 @@ PROJECT = "rlhf-risk"
 PACKAGES = {
     "tensorboard": ("tensorboard", "tensorboardX"), "wandb": ("wandb",), "trackio": ("trackio",),
 }  # fmt: skip
-"""Trackers, and the packages of which each needs one."""
+"""Trackers, and the packages of which each needs one; accelerate's others are named as theirs."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Tracked:
     Every row goes there with its sampled text, and with each run what it was trained with. Rows
     that a resumed training has already are sent again, so that the curves of its run are whole.
 
-    kind:   one of `PACKAGES`, or another that accelerate knows, such as a class of one's own after
-            its `register_tracker_class`.
+    kind:   one that accelerate knows, e.g. of `PACKAGES`, or a class of one's own after its
+            `register_tracker_class`.
     folder: for trackers that write files.
     """
 
@@ -76,10 +76,11 @@ class Tracked:
 def check_tracker(kind: str) -> None:
     """Raise `InputError` for an unknown tracker, or one whose package is not installed."""
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+    from accelerate.utils import LoggerType
 
     checks.one_of("tracker", kind, LOGGER_TYPE_TO_CLASS)
-    packages = PACKAGES.get(kind, ())
-    if packages and not any(map(find_spec, packages)):
+    packages = PACKAGES.get(kind, (kind,))
+    if kind in LoggerType.list() and not any(map(find_spec, packages)):
         raise InputError(
             "tracker", f"one whose package is installed ({' or '.join(packages)})", repr(kind),
             f"pip install {packages[-1]}",

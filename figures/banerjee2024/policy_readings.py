@@ -86,8 +86,8 @@ def _dependence(table: pd.DataFrame) -> Finding:
     return Finding(
         f"The {policies} policies of a method are independent.",
         "; ".join(
-            f"{LABELS[method]}: {shared[method]:.0%} of the variance is shared by the trials of a "
-            f"member, so that the mean of {policies} policies is as sure as that of "
+            f"{LABELS[method].capitalize()}: {shared[method]:.0%} of the variance is shared by the "
+            f"trials of a member, so that the mean of {policies} policies is as sure as that of "
             f"{sizes[method]:.0f} independent ones"
             for method in ("vanilla", "aware")
         )

@@ -2,7 +2,7 @@
 
 import textwrap
 
-from figures.figure import SCALES, VERDICTS
+from figures.figure import SCALES, VERDICTS, Figure
 from figures.report.audit import audit_line
 from figures.report.contents import BEYOND, Contents, Study, counts
 from figures.report.elements import (
@@ -124,6 +124,7 @@ def _article(study: Study) -> Markup:
     scroll = element("div", image, class_="scroll plate", role="region", tabindex=0,
                      aria_label=f"Image: {study.label}")  # fmt: skip
     again = f"python -m figures --only {key} --scale {study.scale} --seed {setting['seed']}"
+    again += _flags(study.figure, study.scale, full_seeds=setting.get("full_seeds", False))
     facts = f"scale {study.scale}, seed {setting['seed']}, {entry['seconds']:.0f} s"
     return element(
         "article",
@@ -140,6 +141,11 @@ def _article(study: Study) -> Markup:
     )  # fmt: skip
 
 
+def _flags(figure: Figure, scale: str, *, full_seeds: bool = False) -> str:
+    """What else the command needs."""
+    return " --full-seeds" * full_seeds + " --slow" * figure.slow(scale)
+
+
 def _size(study: Study) -> dict[str, int]:
     """Width and height of the image on the page."""
     across, down = study.figure.size
@@ -148,11 +154,12 @@ def _size(study: Study) -> dict[str, int]:
 
 def _findings(study: Study) -> Markup:
     """Claims of one figure with what became of them."""
+    told = "The claim" if study.figure.paper == BEYOND else "The paper claims"
     items = [
         element(
             "li",
             element("p", badge(found["verdict"])),
-            element("dl", element("dt", "The paper claims"), element("dd", found["claim"]),
+            element("dl", element("dt", told), element("dd", found["claim"]),
                     element("dt", "Measured here"), element("dd", found["measured"])),
         )
         for found in study.findings
@@ -187,4 +194,5 @@ def _untried(study: Study) -> list[str]:
     scales = [scale for scale in SCALES if scale in figure.seconds]
     times = ", ".join(f"{scale} {figure.seconds[scale]:g} s" for scale in scales)
     command = f"python -m figures --only {figure.key} --scale {scales[0]}"
+    command += _flags(figure, scales[0])
     return [element("code", figure.key), figure.paper, study.label, times, element("code", command)]

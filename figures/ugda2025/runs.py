@@ -68,7 +68,7 @@ TABLE: Mapping[tuple[str, str], Method] = {
 
 def seeds(setting: Setting) -> tuple[tuple[int, ...], ...]:
     """The seeds of each world."""
-    count = SEEDS[setting.scale]
+    count = setting.count(SEEDS)
     starts = (setting.seed + 1000 * world for world in range(WORLDS))
     return tuple(tuple(range(start, start + count)) for start in starts)
 

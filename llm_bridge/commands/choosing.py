@@ -7,6 +7,7 @@ from pathlib import Path
 from llm_bridge.best_of_n import best_of_n
 from llm_bridge.commands.options import World, presets
 from llm_bridge.commands.training import STUDY
+from theory import checks
 from theory.files import output_folder, write
 
 SHOWN = (1, 4, 16, 64, 256)
@@ -26,6 +27,7 @@ class BestOfN(World):
 
 def choose(options: BestOfN) -> None:
     """Curves, and a table of some of their points."""
+    checks.positive("samples", options.samples)
     objectives = presets(options.objective)
     rows = best_of_n(options.prepared(), objectives, range(options.seeds), samples=options.samples)
     path = output_folder(options.out) / "best_of_n.csv"

@@ -52,16 +52,18 @@ class Evaluate(World):
 def evaluate(options: Evaluate) -> None:
     """Tables as CSV and Markdown: summary, win rates, texts, and distance from the optimum."""
     checks.positive("samples", options.samples)
-    names = [folder.name for folder in options.policies]
-    if not names or len({*names, REFERENCE}) <= len(names):
-        raise InputError("policies", "at least one folder, no two of one name", names)
+    options.check()
+    _check_names([folder.name for folder in options.policies])
+    endpoint = _endpoint(options)
     output_folder(options.out)
     world, by_seed = options.world(), defaultdict(list)
     for folder in options.policies:
         by_seed[origin(folder).seed].append(folder)
         if origin(folder).world != repr(world):
             print(f"warning: {folder} was trained in another world than these options describe")
-    found = [_evaluated(options, world, seed, folders) for seed, folders in by_seed.items()]
+    found = [
+        _evaluated(options, world, endpoint, seed, folders) for seed, folders in by_seed.items()
+    ]
     tables = {name: pd.concat([part[name] for part in found]) for name in found[0]}
     save_tables(options.out, tables)
     for name in ("summary", "win_rates", "optimality"):
@@ -70,8 +72,25 @@ def evaluate(options: Evaluate) -> None:
     print(f"tables in {options.out.resolve()}")
 
 
+def _check_names(names: Sequence[str]) -> None:
+    if not names:
+        raise InputError(
+            "policies", "at least one folder", "none",
+            "pass what ppo or compare --keep wrote, e.g. --policies out/ppo/policies/*",
+        )  # fmt: skip
+    if len({*names, REFERENCE}) <= len(names):
+        raise InputError(
+            "policies", f"folders, no two of one name and none a {REFERENCE!r}", ", ".join(names),
+            "rename some",
+        )  # fmt: skip
+
+
 def _evaluated(
-    options: Evaluate, world: TextWorld, seed: int, folders: Sequence[Path]
+    options: Evaluate,
+    world: TextWorld,
+    endpoint: Endpoint | None,
+    seed: int,
+    folders: Sequence[Path],
 ) -> dict[str, pd.DataFrame]:
     """Tables of the policies of one seed, one of them in memory at a time."""
     prompts = [prompt for prompt in world.prompts for _ in range(options.samples)]
@@ -87,7 +106,7 @@ def _evaluated(
         texts, prompts, gold=world.gold, normaliser=world.normaliser(seed),
         length=lambda text: len(tokenizer(text, add_special_tokens=False).input_ids), seed=seed,
     )  # fmt: skip
-    judge = _judge(options, world, seed)
+    judge = _judge(endpoint, world, seed)
     tables = {
         "summary": summarise(rows, resample=resample, rng=rng),
         "win_rates": against(rows, REFERENCE, judge, resample=resample, rng=rng),
@@ -97,12 +116,16 @@ def _evaluated(
     return {name: table.assign(seed=seed) for name, table in tables.items()}
 
 
-def _judge(options: Evaluate, world: TextWorld, seed: int) -> PairwiseJudge:
+def _endpoint(options: Evaluate) -> Endpoint | None:
+    if options.endpoint is None:
+        return None
+    return Endpoint(options.endpoint, options.endpoint_model, cache=options.cache / "answers")
+
+
+def _judge(endpoint: Endpoint | None, world: TextWorld, seed: int) -> PairwiseJudge:
     """An endpoint, the true reward, or the reward models, whichever comes first."""
-    if options.endpoint is not None:
-        return EndpointJudge(
-            Endpoint(options.endpoint, options.endpoint_model, cache=options.cache / "answers")
-        )
+    if endpoint is not None:
+        return EndpointJudge(endpoint)
     return score_judge(world.gold or mean_reward(world.normaliser(seed)))
 
 

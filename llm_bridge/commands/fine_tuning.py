@@ -7,7 +7,9 @@ import numpy as np
 from tqdm import tqdm
 
 from llm_bridge.caching import default_cache
+from llm_bridge.commands.options import check_file
 from llm_bridge.data.reading import read_texts
+from llm_bridge.launching import check_device
 from llm_bridge.lm.checkpoints import context_length, load_policy, quiet
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sft import FineTuning, fine_tune
@@ -32,7 +34,9 @@ class Sft:
     adapter_rank: int | None = None
     """Train low-rank adapters of this rank, in place of all weights."""
     seed: int = 0
+    """Of texts that are drawn, batches and adapters, with --policy."""
     device: str = "cpu"
+    """Where a checkpoint is trained, e.g. cuda."""
     cache: Path = field(default_factory=default_cache)
     """Folder of the embedded model."""
     out: Path = Path("out/sft")
@@ -41,6 +45,7 @@ class Sft:
 
 def sft(options: Sft) -> None:
     """The model, and its losses."""
+    check_device(options.device)
     if options.policy is None:
         for name in ("texts", "count", "adapter_rank"):
             if getattr(options, name) is not None:
@@ -59,6 +64,7 @@ def _tuned(options: Sft, policy: str) -> tuple[object, object]:
         raise InputError(
             "texts", "given with --policy", "none", "pass a file with columns prompt and response"
         )
+    check_file("texts", options.texts)
     output_folder(options.out)
     model, tokenizer = load_policy(policy, device=options.device)
     rng, limit = np.random.default_rng(options.seed), context_length(model)

@@ -9,9 +9,9 @@ from joblib import delayed
 from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.embedded.tiny import SIZES
+from llm_bridge.launching import check_device
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
-from llm_bridge.processes import check_device
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
@@ -132,23 +132,20 @@ class World:
             cache=self.cache,
         )  # fmt: skip
 
-    def _check_files(self) -> None:
-        """Raise `InputError` for a file that is not there."""
+    def check(self) -> None:
+        """Raise `InputError` for numbers below 1, and a device and files that are not there."""
+        for name in ("seeds", "workers"):
+            checks.positive(name, getattr(self, name))
+        check_device(self.device)
         for name in ("prompts", "preferences"):
-            path = getattr(self, name)
-            kind = path and path.removesuffix(".gz")
-            if kind and kind.endswith(SUFFIXES) and not Path(path).expanduser().is_file():
-                raise InputError(name, "an existing file", path, "check the path and the folder")
+            check_file(name, getattr(self, name))
 
     def prepared(self) -> TextWorld:
         """The world, all its models trained or taken from the cache.
 
-        Raises `InputError` for what is not there, files and devices, before anything is loaded.
+        Raises `InputError` as `check`, before anything is loaded.
         """
-        for name in ("seeds", "workers"):
-            checks.positive(name, getattr(self, name))
-        check_device(self.device)
-        self._check_files()
+        self.check()
         world = self.world()
         world.policy()
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
@@ -231,6 +228,14 @@ def presets(
     if len(set(labels)) < len(labels):
         raise InputError("objective", "none twice at one strength", ", ".join(labels))
     return dict(zip(labels, made, strict=True))
+
+
+def check_file(argument: str, path: str | None) -> None:
+    """Raise `InputError` for a file that is not there; other names may be of data sets."""
+    if path is None or not path.removesuffix(".gz").endswith(SUFFIXES):
+        return
+    if not Path(path).expanduser().is_file():
+        raise InputError(argument, "an existing file", path, "check the path and the folder")
 
 
 def _prepare(world: TextWorld, seed: int) -> None:

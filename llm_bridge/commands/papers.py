@@ -182,7 +182,7 @@ UGDA = Paper(
             lora=Lora(8, 64, targets=("q_proj", "v_proj")), precision="bfloat16",
         ),
     },
-    _small("lora", 3, "ensemble_mean", "lcb", "uwo"),
+    {**_small("lora", 3, "ensemble_mean", "lcb", "uwo"), "adapter_rank": 8},
 )  # fmt: skip
 ZHANG = Paper(
     (

@@ -4,9 +4,17 @@ from dataclasses import replace
 
 from llm_bridge.commands.options import Training, World
 from llm_bridge.commands.papers import PAPERS
+from llm_bridge.commands.refining import Ugda
 from llm_bridge.plans.architectures import PUBLISHED, architecture
 from llm_bridge.plans.costs import Lengths, Model
-from llm_bridge.plans.plan import ppo_stage, response_stage, reward_stages, scoring_stage
+from llm_bridge.plans.plan import (
+    gradient_stage,
+    ppo_stage,
+    refit_stage,
+    response_stage,
+    reward_stages,
+    scoring_stage,
+)
 from llm_bridge.plans.stages import Stage, table
 from theory.errors import InputError
 
@@ -20,6 +28,8 @@ def plan(options: World) -> str:
     stages = [_repeated(stage, options.data_sets) for stage in _preparation(options)]
     if isinstance(options, Training):
         stages.append(_repeated(_ppo(options), options.policies))
+    if isinstance(options, Ugda):
+        stages += _refining(options)
     if (judge := _judge(options)) is not None:
         stages.append(judge)
     lines = [table(stages, tflops=options.plan.tflops, utilisation=options.plan.utilisation), ""]
@@ -59,6 +69,24 @@ def _ppo(options: Training) -> Stage:
         policy, options.settings(), _lengths(options), steps=options.steps,
         trunk=(trunks or [policy])[0], ensemble=options.ensemble, dtype=options.dtype,
     )  # fmt: skip
+
+
+def _refining(options: Ugda) -> list[Stage]:
+    """Gradients of what is collected, and reward models after relabelling, at the default share."""
+    policy, trunks = options.source().architectures()
+    lengths, samples = _lengths(options), options.steps * options.ppo.batch
+    asked = samples if options.everywhere else samples * (1 - options.refinement.gamma)
+    labels, trunk = options.refinement.kept(samples), (trunks or [policy])[0]
+    refits, anew = options.refits
+    found = [
+        (gradient_stage(policy, options.settings(), lengths, samples=asked + options.validation,
+                        checkpoints=options.checkpoints, dtype=options.dtype), options.projections),
+        (refit_stage(trunk, options.ensemble, options.refit.training, lengths, labels=labels,
+                     dtype=options.dtype), refits),
+        (refit_stage(trunk, options.ensemble, options.ensemble.training, lengths, labels=labels,
+                     pairs=options.labelling.pairs, dtype=options.dtype), anew),
+    ]  # fmt: skip
+    return [_repeated(stage, times) for stage, times in found if times]
 
 
 def _judge(options: World) -> Stage | None:

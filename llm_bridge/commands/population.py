@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,11 +71,28 @@ class PopulationStudy(Training):
         return len(self.objective) * (self.ensemble.members * self.trials + scanned)
 
 
+class Studied(NamedTuple):
+    """What a study found.
+
+    rows: of the records. reference: judgements of the reference, a row each time. strengths: beta
+    of each objective.
+    """
+
+    rows: pd.DataFrame
+    reference: pd.DataFrame
+    strengths: dict[str, float]
+
+
 def population(options: PopulationStudy) -> None:
     """Records, tables of spread and contrasts, and the figure."""
+    _tell(options, *study(options))
+
+
+def study(options: PopulationStudy, *, data: int = 0) -> Studied:
+    """Scan, train and judge all policies, with records in `out`; data: seed of the preferences."""
     for name in ("trials", "group", "judged", "scan_members"):
         checks.positive(name, getattr(options, name))
-    world, members = _world(options), options.ensemble.members
+    world, members = replace(_world(options), data=data), options.ensemble.members
     strengths = options.beta or _matched(options, world)
     if len(strengths) == 1:
         strengths = strengths * len(options.objective)
@@ -83,7 +101,7 @@ def population(options: PopulationStudy) -> None:
     records = _run(options, kept, objectives, members * options.trials, "runs")
     reference = world.reference(options.settings(), members * options.trials)
     reference.to_csv(options.out / "reference.csv", index=False)
-    _tell(options, records.rows(), reference, dict(zip(objectives, strengths, strict=True)))
+    return Studied(records.rows(), reference, dict(zip(objectives, strengths, strict=True)))
 
 
 def _world(options: PopulationStudy) -> PopulationWorld:
@@ -111,7 +129,13 @@ def _matched(options: PopulationStudy, world: PopulationWorld) -> tuple[float, .
     }  # fmt: skip
     named = {f"{name} {beta:g}": objective for (name, beta), objective in made.items()}
     records = _run(options, replace(world, trials=1), named, options.scan_members, "scan")
-    reached = records.rows().groupby("objective").judged_kl.mean()
+    grid = records.rows().groupby("objective", sort=False).agg(
+        kl=("judged_kl", "mean"), kl_low=("judged_kl", "min"), kl_high=("judged_kl", "max"),
+        gold=("judged_gold", "mean"),
+        gold_low=("judged_gold", "min"), gold_high=("judged_gold", "max"),
+    )  # fmt: skip
+    write_text(options.out / "scan.csv", grid.to_csv())
+    reached = grid.kl
     found = []
     for name in options.objective:
         ends = np.array([reached[f"{name} {beta:g}"] for beta in options.scan])

@@ -1,37 +1,39 @@
 """`ugda`: reward models refined by relabelled interactions, beside their baselines [ugda2025]."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from joblib import delayed
 from tqdm import tqdm
 
 from llm_bridge.commands.options import Training
+from llm_bridge.data.pairs import Labelling
 from llm_bridge.judging.endpoint import Endpoint
 from llm_bridge.judging.markdown import save_tables
+from llm_bridge.lm.sampling import Sampling
 from llm_bridge.refining.experts import EndpointExpert, reward_expert
 from llm_bridge.refining.members import Refit
-from llm_bridge.refining.methods import NONE, SFT, Method, methods
+from llm_bridge.refining.methods import SELECTIONS, Method, methods
+from llm_bridge.refining.recording import recorded
+from llm_bridge.refining.report import differences, levels, worth
 from llm_bridge.refining.world import TextRefinement
+from llm_bridge.rewards.ensembles import EnsembleSettings
+from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
+from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.backends import connected
 from theory.errors import InputError
-from theory.grades import MISSING, Expert, FileExpert, agreement
-from theory.objective import Objective
+from theory.grades import Expert, FileExpert, agreement
 from theory.presets import ensemble_mean
 from theory.records import Records
-from theory.refinement import SELECTIONS, Refinement
-from theory.refinement_stages import Arrays, run
+from theory.refinement import Refinement
 
 GOLD = "gold"
-NOT_LABELLED = {"labels": 0, "missing": 0}
 
 
 @dataclass(frozen=True)
@@ -41,15 +43,29 @@ class Ugda(Training):
     objective: tuple[str, ...] = ("ensemble_mean", "lcb", "uwo")
     """Presets of theory.presets that policies are trained under, without labels and with those of a
     random share; RLR and UGDA are on the first."""
-    beta: tuple[float, ...] = (0.1,)
+    beta: tuple[float, ...] = (0.3,)
     """Strength of the penalty, one for all objectives or one for each."""
     ppo: Settings = Settings(batch=64, learning_rate=2e-3)
+    labelling: Labelling = Labelling(1000)
+    ensemble: EnsembleSettings = EnsembleSettings("lora", 3, training=RewardTraining(epochs=2))
+    sampling: Sampling = Sampling(tokens=32)
+    steps: int = 16
+    evaluate_every: int = 4
     selections: tuple[str, ...] = ("both",)
-    """Which interactions are relabelled: both (UGDA), variance, influence, random (always)."""
-    refinement: Refinement = Refinement()
-    """How they are selected, and what grades become. --refinement.dimension None is exact, and
-    faster unless gradients are asked about again."""
-    refit: Refit = Refit()
+    """Which interactions are relabelled: both (UGDA), variance, influence, information; random
+    always. both_size and influence_size take influence by its size, whatever its sign."""
+    refinement: Refinement = Refinement(dimension=None)
+    """How they are selected, and what grades become; dimension None is exact, and faster than
+    projections unless gradients are asked about again."""
+    labels: tuple[str, ...] = ()
+    """Other rules from grades to rewards (mid_rank, as_printed, anchored), for UGDA and random."""
+    gammas: tuple[float, ...] = ()
+    """Other shares dropped by variance, for UGDA and as many random labels."""
+    etas: tuple[float, ...] = ()
+    """Other shares dropped by influence, likewise."""
+    dimensions: tuple[int | None, ...] = ()
+    """Other dimensions of projected gradients, for UGDA."""
+    refit: Refit = Refit(RewardTraining(epochs=4, learning_rate=2e-3))
     """How reward models learn what grades stand for."""
     checkpoints: int = 4
     """Of the policy, at which influence is measured."""
@@ -59,6 +75,11 @@ class Ugda(Training):
     """Held-out comparisons whose chosen responses are validated on."""
     judged: int = 512
     """Responses by which a policy is judged."""
+    compared: int = 512
+    """Held-out comparisons by which reward models are judged."""
+    tie: float = 0.1
+    """Difference in true reward up to which a response ties with that of the first objective
+    without labels."""
     expert: str = GOLD
     """Who grades: gold, the true reward; a table with prompt, response and grade; or the URL of an
     OpenAI-compatible model."""
@@ -72,6 +93,48 @@ class Ugda(Training):
     """Of the adapters that are trained, whose gradients influence is of."""
     out: Path = Path("out/ugda")
     """Folder of the records, the tables and everything to go on from."""
+
+    @property
+    def methods(self) -> dict[tuple[str, str], Method]:
+        """What is trained, besides the reference. Raises `InputError` for unknown selections."""
+        for selection in self.selections:
+            checks.one_of("selections", selection, SELECTIONS)
+        lists = {"labels": self.labels, "gamma": self.gammas, "eta": self.etas,
+                 "dimension": self.dimensions}  # fmt: skip
+        changes = [{name: value} for name, values in lists.items() for value in values]
+        return methods(self.objectives(), self.refinement, self.selections, changes)
+
+    @property
+    def policies(self) -> int:
+        """Trainings of PPO: the first without labels is that which is collected from."""
+        return self.seeds * len(self.methods)
+
+    @property
+    def refits(self) -> tuple[int, int]:
+        """Refinements of trained reward models, and trainings anew, over all seeds."""
+        found = {(one.settings, one.anew) for one in self.methods.values() if one.settings}
+        anew = sum(one for _, one in found)
+        return self.seeds * (len(found) - anew), self.seeds * anew
+
+    @property
+    def projections(self) -> int:
+        """Times that the gradients of a run's interactions are computed, over all seeds."""
+        asked = {
+            (s.direction, s.loss, s.dimension, s.seed)
+            for s in (one.settings for one in self.methods.values())
+            if s is not None and "influence" in s.needs
+        }
+        return self.seeds * len(asked)
+
+    @property
+    def everywhere(self) -> bool:
+        """Whether methods ask for the influence of different samples, so that all are measured."""
+        found = {
+            (one.settings.selection == "both", one.settings.gamma)
+            for one in self.methods.values()
+            if one.settings is not None and "influence" in one.settings.needs
+        }
+        return len(found) > 1
 
     def grader(self, name: str) -> Expert | None:
         """The expert of that name; None for the true reward."""
@@ -87,104 +150,72 @@ class Ugda(Training):
 
 def ugda(options: Ugda) -> None:
     """Records of all methods, and tables of what they reach and of how experts agree."""
-    for selection in options.selections:
-        checks.one_of("selections", selection, set(SELECTIONS) - {"information"})
-    if options.settings().lora is None:
-        raise InputError("adapter_rank", "given: influence is of adapters", "none")
-    objectives, expert = options.objectives(), options.grader(options.expert)
-    if expert is None and options.source().gold() is None:
-        raise InputError("expert", "a file or a URL where there is no true reward", GOLD)
-    records = Records.create(options.out, _described(options, objectives), resume=options.resume)
-    world, table = options.prepared(), methods(objectives, options.refinement, options.selections)
-    base = TextRefinement(
-        world, (0,), options.out / "collected", options.out / "collected", options.settings(),
-        expert, ensemble_mean(next(iter(objectives.values())).strength), steps=options.steps,
-        evaluate_every=options.evaluate_every, checkpoints=options.checkpoints,
-        tasks=options.tasks, validation=options.validation, refit=options.refit,
-        judged=options.judged,
-    )  # fmt: skip
-    with connected("loky", options.workers) as pool:
-        tasks = [delayed(_recorded)(base, table, seed, records) for seed in range(options.seeds)]
-        list(tqdm(pool(tasks), total=options.seeds, unit="seed", disable=None))
+    records = study(options)
     print(report(records))
     if options.second is not None:
-        found = _agreement(options, base)
+        found = _agreement(options, _stages(options, options.world()))
         save_tables(options.out, {"agreement": found})
         print(f"\nagreement of {options.expert} with {options.second}\n{found.to_string()}")
     print(f"records in {records.folder.resolve()}")
 
 
-def report(records: Records) -> str:
-    """What methods reach, without labels and with them [ugda2025, Tables 2 and 3].
+def study(options: Ugda, *, start: int = 0) -> Records:
+    """Records of all methods in the folder `out`, on the seeds from `start` on.
 
-    By method and share of the interactions that is relabelled, means over seeds: true reward with
-    its standard error, variance over responses, labels, those that are missing, and the expected
-    overlap of the selection with that by exact gradients. Also written beside the records.
+    Raises `InputError` for options that do not go together.
     """
-    last = records.rows().dropna(subset="labels")
-    found = last.groupby(["objective", "share"], sort=False).agg(
-        seeds=("seed", "nunique"), gold=("judged_gold", "mean"), error=("judged_gold", "sem"),
-        variance=("judged_variance", "mean"), labels=("labels", "mean"),
-        missing=("missing", "mean"), overlap=("overlap", "mean"),
+    if options.settings().lora is None:
+        raise InputError("adapter_rank", "given: influence is of adapters", "none")
+    table, expert = options.methods, options.grader(options.expert)
+    if expert is None and options.source().gold() is None:
+        raise InputError("expert", "a file or a URL where there is no true reward", GOLD)
+    records = Records.create(options.out, _described(options), resume=options.resume)
+    base = _stages(options, options.world())
+    base.world.policy()
+    with connected("loky", options.workers) as pool:
+        tasks = [
+            delayed(recorded)(base, table, seed, records, tie=options.tie)
+            for seed in range(start, start + options.seeds)
+        ]
+        list(tqdm(pool(tasks), total=options.seeds, unit="seed", disable=None))
+    return records
+
+
+def report(records: Records) -> str:
+    """Tables of [ugda2025, Tables 2 and 3], and of what labels are worth.
+
+    Also written beside the records: `methods`, `differences` and `worth`, see
+    `llm_bridge.refining.report`.
+    """
+    rows = records.rows()
+    found = levels(rows)
+    tables = {"differences": differences(rows), "worth": worth(rows)}
+    save_tables(records.folder / "tables", {"methods": found.reset_index(), **tables})
+    parts = [found.round(3).dropna(axis=1, how="all").to_string()]
+    parts += [f"{name}\n{one.round(3).to_string(index=False)}" for name, one in tables.items()
+              if len(one)]  # fmt: skip
+    return "\n\n".join(parts)
+
+
+def _stages(options: Ugda, world: TextWorld) -> TextRefinement:
+    collected = ensemble_mean(next(iter(options.objectives().values())).strength)
+    return TextRefinement(
+        world, (0,), options.out / "collected", options.out / "collected", options.settings(),
+        options.grader(options.expert), collected, steps=options.steps,
+        evaluate_every=options.evaluate_every, checkpoints=options.checkpoints,
+        tasks=options.tasks, validation=options.validation, refit=options.refit,
+        everywhere=options.everywhere, judged=options.judged, compared=options.compared,
     )  # fmt: skip
-    save_tables(records.folder, {"methods": found.reset_index()})
-    return found.round(3).to_string()
 
 
-def _recorded(
-    base: TextRefinement, table: Mapping[tuple[str, bool], Method], seed: int, records: Records
-) -> None:
-    """Every method on one seed, in cells that are complete or computed again."""
-    torch.set_num_threads(1)
-    stages, finished = replace(base, seeds=(seed,)), records.finished()
-    came: Arrays | None = None
-    for (name, _), method in table.items():
-        cell = re.sub(r"[^\w.-]+", "_", f"{name}.{method.share}.{seed}")
-        if cell in finished:
-            continue
-        came = stages.collect() if came is None else came
-        own = replace(
-            stages, own=records.folder / "methods" / cell, objective=method.objective,
-            refit=replace(stages.refit, replay=method.replay),
-        )  # fmt: skip
-        labels = {"objective": name, "share": method.share, "world": base.world.name}
-        records.write(cell, [_rows(own, method, came).assign(**labels)])
-    cell = f"{SFT}.{seed}"
-    if cell not in finished:
-        labels = {"objective": SFT, "share": NONE, "world": base.world.name}
-        row = {"seed": seed, "step": 0, **NOT_LABELLED, **_judged(stages.judge(seed)), **labels}
-        records.write(cell, [pd.DataFrame([row])])
-
-
-def _rows(stages: TextRefinement, method: Method, came: Arrays) -> pd.DataFrame:
-    """Rows of one policy in training, its judgement in the last."""
-    about: dict[str, float] = dict(NOT_LABELLED)
-    if method.settings is None:
-        trained = stages.retrain(came, {})
-    else:
-        found = run(stages, method.settings, interactions=came, folder=stages.own)
-        trained, grades = found["retrain"], found["relabel"]["grades"]
-        if isinstance(stages.expert, EndpointExpert) and stages.expert.faults:
-            print(f"grades that are missing so far: {dict(stages.expert.faults)}", flush=True)
-        about = {"labels": grades.size, "missing": int((grades == MISSING).sum())}
-        about |= {name: float(values[0]) for name, values in found["evidence"].items()
-                  if name in ("overlap", "cosine_std")}  # fmt: skip
-    curves = pd.DataFrame({name: v[0] for name, v in trained.items() if name != "judged"})
-    last = pd.DataFrame([{**about, **_judged(trained["judged"][0])}], index=curves.index[-1:])
-    return curves.join(last).assign(seed=stages.seeds[0])
-
-
-def _judged(gold: np.ndarray) -> dict[str, float]:
-    return {"judged_gold": float(gold.mean()), "judged_variance": float(gold.var(ddof=1))}
-
-
-def _described(options: Ugda, objectives: Mapping[str, Objective]) -> dict[str, Any]:
+def _described(options: Ugda) -> dict[str, Any]:
     """What the records are of; answers of experts are not in it, but who they are is."""
-    names = ("selections", "steps", "evaluate_every", "checkpoints", "tasks", "validation",
-             "judged", "expert", "expert_model")  # fmt: skip
+    names = ("selections", "labels", "gammas", "etas", "dimensions", "steps", "evaluate_every",
+             "checkpoints", "tasks", "validation", "judged", "compared", "tie", "expert",
+             "expert_model")  # fmt: skip
     return {
         "world": repr(options.world()), "ppo": repr(options.settings()),
-        "objectives": {name: repr(objective) for name, objective in objectives.items()},
+        "objectives": {name: repr(objective) for name, objective in options.objectives().items()},
         "refinement": asdict(options.refinement), "refit": asdict(options.refit),
         **{name: getattr(options, name) for name in names},
     }  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_bridge.commands.options import World
+from llm_bridge.commands.options import World, check_file
 from llm_bridge.data.reading import load_rows
 from llm_bridge.judging.markdown import save_tables
 from llm_bridge.rewards.evaluation import evaluate, margins
@@ -34,6 +34,7 @@ class Reward(World):
 
 def reward(options: Reward) -> None:
     """Ensembles as `Ensemble.from_pretrained` loads them, and what they are worth."""
+    check_file("rewardbench", options.rewardbench)
     world, tables = options.prepared(), defaultdict(list)
     for seed in range(options.seeds):
         for index, ensemble in enumerate(world.ensembles(seed)):

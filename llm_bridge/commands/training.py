@@ -9,8 +9,9 @@ from tqdm import tqdm
 
 from llm_bridge.commands.options import Training
 from llm_bridge.compare_figure import draw
+from llm_bridge.launching import launched
 from llm_bridge.leading import follow, leading
-from llm_bridge.processes import Processes, launched
+from llm_bridge.processes import Processes
 from llm_bridge.text_world import TextWorld
 from llm_bridge.trackers import Tracked, check_tracker
 from theory.errors import InputError

@@ -51,9 +51,9 @@ class Reader:
     """
 
     tokenizer: Any
-    tokens: tuple[int, int]
-    continuation: int | None
-    rng: np.random.Generator | None
+    tokens: tuple[int, int] = (1, 1)
+    continuation: int | None = None
+    rng: np.random.Generator | None = None
 
     def preference(self, row: Row) -> Example:
         """Two responses: texts, or conversations that end in them."""

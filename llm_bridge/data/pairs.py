@@ -16,6 +16,8 @@ from theory.preferences import sample_preferences
 Judge = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """Prompts and responses to rewards, (samples,)."""
 
+RESPOND_BATCH = 256
+"""Most responses that are drawn at once."""
 GROUPS = 10
 """Prompts from which on comparisons are split by prompt."""
 
@@ -88,12 +90,11 @@ def respond(
     *,
     limit: int,
     generator: torch.Generator,
-    batch: int = 256,
 ) -> list[str]:
     """One sampled response a prompt, as text; limit: tokens of prompt and response together."""
     texts: list[str] = []
-    for start in range(0, len(prompts), batch):
-        some = prompts[start : start + batch]
+    for start in range(0, len(prompts), RESPOND_BATCH):
+        some = prompts[start : start + RESPOND_BATCH]
         uniforms = sampling.uniforms(len(some), generator)
         drawn = draw(model, tokenizer, some, sampling, limit=limit, uniforms=uniforms)
         texts += decode(tokenizer, drawn)

@@ -44,7 +44,7 @@ def read_prompts(
     Raises `InputError` for unknown columns and for rows that can not be used: empty, missing,
     beyond the limit, or not of the format; it counts them and names the first.
     """
-    reader = Reader(tokenizer, _lengths(tokens), None, rng)
+    reader = Reader(tokenizer, _lengths(tokens), rng=rng)
     found = _examples(
         source, PROMPT, reader, split=split, format=format, limit=limit, drop_bad=drop_bad
     )
@@ -56,8 +56,6 @@ def read_pairs(
     source: str | Path,
     *,
     tokenizer: Any = None,
-    count: int | None = None,
-    rng: np.random.Generator | None = None,
     split: str = "train",
     limit: int | None = None,
     drop_bad: bool = False,
@@ -67,11 +65,10 @@ def read_pairs(
     A row with equal responses can not be used either. limit: tokens of a prompt with its longer
     response and an end-of-sequence token.
     """
-    reader = Reader(tokenizer, (1, 1), None, rng)
     found = _examples(
-        source, PAIR, reader, split=split, format="preference", limit=limit, drop_bad=drop_bad
-    )
-    found = found if count is None else _drawn(found, count, rng)
+        source, PAIR, Reader(tokenizer), split=split, format="preference", limit=limit,
+        drop_bad=drop_bad,
+    )  # fmt: skip
     return Pairs(
         tuple(example.prompt for example in found),
         tuple(example.responses[0] for example in found),

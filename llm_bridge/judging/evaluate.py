@@ -135,7 +135,6 @@ def against(
     level: float = 0.95,
     draws: int = DRAWS,
     rng: np.random.Generator,
-    progress: Callable[[Any], Any] = iter,
 ) -> pd.DataFrame:
     """One row for each other policy against the baseline, see `head_to_head`.
 
@@ -148,7 +147,7 @@ def against(
     tables = {str(name): own for name, own in samples.groupby("policy", sort=False)}
     checks.one_of("baseline", baseline, tables)
     other, rows = tables.pop(baseline), []
-    for name, own in progress(tables.items()):
+    for name, own in tables.items():
         keys = [list(zip(frame.seed, frame.prompt, strict=True)) for frame in (own, other)]
         if keys[0] != keys[1]:
             raise InputError(

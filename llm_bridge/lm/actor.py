@@ -63,14 +63,15 @@ class Actor(torch.nn.Module):
 
     def forward(self, batch: Batch, *, entropy: bool = False) -> Reading:
         """Read responses; the vocabulary is visited on their live tokens only."""
+        live = batch.live.nonzero(as_tuple=True)
         with self.autocast():
             hidden = response_states(self.model, batch)
-            found = logits(self.model, hidden[batch.live])
+            found = logits(self.model, hidden[live])
             seen = hidden if self.critic is None else response_states(self.critic, batch)
         spread = torch.full_like(batch.live, torch.nan, dtype=torch.float32)
         if entropy:
             spread = _placed(entropies(found, self.temperature), batch)
-        log_prob = chosen_log_probabilities(found, batch.responses[batch.live], self.temperature)
+        log_prob = chosen_log_probabilities(found, batch.responses[live], self.temperature)
         with torch.autocast(self.device.type, enabled=False):
             value = self.value_head(widened(seen))[..., 0]
         return Reading(_placed(log_prob, batch), spread, value)
@@ -88,8 +89,9 @@ def log_probabilities(
     model: Any, batch: Batch, *, temperature: float = 1.0
 ) -> Float[torch.Tensor, "batch time"]:
     """ln of the probability of every token of the responses, 0 beyond their end."""
-    found = logits(model, response_states(model, batch)[batch.live])
-    return _placed(chosen_log_probabilities(found, batch.responses[batch.live], temperature), batch)
+    live = batch.live.nonzero(as_tuple=True)
+    found = logits(model, response_states(model, batch)[live])
+    return _placed(chosen_log_probabilities(found, batch.responses[live], temperature), batch)
 
 
 @torch.no_grad()

@@ -1,16 +1,13 @@
-"""Responses from steps of fixed shape, which a GPU records once and replays without Python."""
+"""Responses from steps of fixed shape, which look at no number: a GPU can record them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, runtime_checkable
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Bool, Float, Int
-from peft.tuners.tuners_utils import BaseTunerLayer
 from transformers.cache_utils import Cache, StaticCache, StaticLayer
 
-from llm_bridge.lm.head import logits
-from llm_bridge.lm.stacked import stack_of
+from llm_bridge.lm.head import logits, product_dtype
 from llm_bridge.lm.tokens import positions
 from theory.errors import InputError
 
@@ -18,8 +15,6 @@ STRIDE = 8
 """Tokens between looks at whether every response has ended: on a GPU each look waits for it."""
 GRAIN = 8
 """Prompts are padded to a multiple, so that few shapes are recorded."""
-KEPT = 4
-"""Shapes of a model that stay recorded."""
 
 
 @runtime_checkable
@@ -69,7 +64,7 @@ class Decoder:
             return torch.zeros(*shape, dtype=kind, device=model.device)
 
         self.prompts, self.places = zeros(rows, width), zeros(rows, width)
-        self.reach = zeros(rows, 1, width, size, kind=_precision(model))
+        self.reach = zeros(rows, 1, width, size, kind=product_dtype(model))
         self.seen = zeros(rows, 1, 1, size, kind=self.reach.dtype)
         self.shut = torch.full_like(self.seen[..., :1], -torch.inf)
         self.uniforms = zeros(rows, total, kind=torch.float32)
@@ -148,99 +143,6 @@ class Decoder:
         self.token.copy_(chosen)
         self.place.copy_(torch.minimum(self.place + 1, self.top))
         self.step.add_(1)
-
-
-class Recording:
-    """The steps of a `Decoder` as CUDA graphs, made at the first prompts that it loads.
-
-    Weights are read where they are at every replay: training in place needs no new recording.
-    Casts that autocast makes of them are recorded too, once a graph, and are of no use outside it.
-    """
-
-    def __init__(self, decoder: Decoder, model: Any) -> None:
-        self.decoder, self.stamp = decoder, stamp(model)
-        self._warm_up(model)
-        self._first = self._record(lambda: decoder.first(model))
-        self._next = self._record(lambda: decoder.next(model)) if decoder.each else self._first
-
-    def run(self) -> Drawn:
-        """All responses to what the decoder has loaded."""
-        return self.decoder.run(self._first.replay, self._next.replay)
-
-    def _warm_up(self, model: Any) -> None:
-        """Run each step, so that what is set up once is set up outside of the recording."""
-        side = torch.cuda.Stream()
-        side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(2):
-                self.decoder.first(model)
-                self.decoder.next(model)
-        torch.cuda.current_stream().wait_stream(side)
-
-    def _record(self, act: Callable[[], None]) -> Any:
-        graph = torch.cuda.CUDAGraph()
-        torch.clear_autocast_cache()
-        with torch.cuda.graph(graph):
-            act()
-        torch.clear_autocast_cache()
-        return graph
-
-
-_RECORDINGS: "WeakKeyDictionary[Any, dict[Any, Recording]]" = WeakKeyDictionary()
-
-
-def recorded(
-    model: Any,
-    prompts: Int[torch.Tensor, "batch prompt_time"],
-    mask: Bool[torch.Tensor, "batch prompt_time"],
-    rule: Rule,
-    *,
-    eos: int,
-    pad: int,
-    uniforms: Float[torch.Tensor, "batch time"],
-) -> Drawn:
-    """Responses by steps of fixed shape: replayed on a GPU, run one by one elsewhere.
-
-    Recordings are kept with the model, the last `KEPT` shapes of it. Raises `InputError` as
-    `Decoder`.
-    """
-    rows, width = len(prompts), -(-prompts.shape[1] // GRAIN) * GRAIN
-    if model.device.type != "cuda":
-        decoder = Decoder(model, rule, rows, width, eos=eos, pad=pad)
-        decoder.load(prompts, mask, uniforms)
-        return decoder.run(lambda: decoder.first(model), lambda: decoder.next(model))
-    with torch.cuda.device(model.device):
-        kept, key = _RECORDINGS.setdefault(model, {}), (rows, width, rule, eos, pad)
-        found = kept.pop(key, None)
-        if found is None or found.stamp != stamp(model):
-            decoder = Decoder(model, rule, rows, width, eos=eos, pad=pad)
-            decoder.load(prompts, mask, uniforms)
-            found = Recording(decoder, model)
-        kept[key] = found
-        while len(kept) > KEPT:
-            del kept[next(iter(kept))]
-        found.decoder.load(prompts, mask, uniforms)
-        return found.run()
-
-
-def stamp(model: Any) -> tuple[Any, ...]:
-    """What a recording depends on besides shapes: where weights lie, adapters, and precision."""
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    stack = stack_of(model)
-    weights = [*model.parameters(), *([] if stack is None else stack.parameters())]
-    return (
-        tuple(p.data_ptr() for p in weights),
-        None if stack is None else repr(stack.reading),
-        tuple((layer.disable_adapters, *layer.active_adapters) for layer in layers),
-        model.training,
-        _precision(model),
-    )
-
-
-def _precision(model: Any) -> torch.dtype:
-    """Of matrix products."""
-    kind = model.device.type
-    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else model.dtype
 
 
 class _Layer(StaticLayer):

@@ -65,6 +65,12 @@ def widened(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
+def product_dtype(weights: Any) -> torch.dtype:
+    """Of matrix products with the weights of a model, or a tensor: theirs, or that of autocast."""
+    kind = weights.device.type
+    return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weights.dtype
+
+
 def tempered(
     logits: Float[torch.Tensor, "rows words"], temperature: float
 ) -> Float[torch.Tensor, "rows words"]:

@@ -55,17 +55,20 @@ class Lora:
 
         Raises `InputError` for targets that the model has not.
         """
-        layers = linear_layers(model)
+        layers = {name.rpartition(".")[2] for name in linear_layers(model)}
         for target in self.targets:
             checks.one_of("targets", target, layers)
         return set(self.targets) or layers
 
 
-def linear_layers(model: Any) -> set[str]:
-    """Last parts of the names of linear layers, but for the output embedding."""
+def linear_layers(model: Any) -> dict[str, Any]:
+    """Linear layers by name, in the order of the model, but for the output embedding.
+
+    Those below adapters of peft go by the names that they had without.
+    """
     head = model.get_output_embeddings()
     return {
-        name.removesuffix(".base_layer").rpartition(".")[2]
+        name.removesuffix(".base_layer"): module
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
         and module is not head

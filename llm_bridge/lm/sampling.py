@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from llm_bridge.lm import head
-from llm_bridge.lm.decoding import STRIDE, recorded
+from llm_bridge.lm.decoding import STRIDE
+from llm_bridge.lm.recording import recorded
 from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
 from theory.errors import InputError

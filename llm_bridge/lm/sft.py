@@ -77,16 +77,16 @@ def fine_tune(
             torch.nn.utils.clip_grad_norm_(parameters, settings.clip)
             adam.step()
             schedule.step()
-            losses.append(loss.item())
+            losses.append(loss.detach())
     model.eval()
-    return losses
+    return list(torch.stack(losses).tolist())
 
 
 def negative_log_likelihood(model: Any, batch: Batch) -> torch.Tensor:
     """Mean of -ln pi(token) over the live tokens."""
-    hidden = response_states(model, batch)
-    found = logits(model, hidden[batch.live])
-    return torch.nn.functional.cross_entropy(found.float(), batch.responses[batch.live])
+    live = batch.live.nonzero(as_tuple=True)
+    found = logits(model, response_states(model, batch)[live])
+    return torch.nn.functional.cross_entropy(found.float(), batch.responses[live])
 
 
 def bucketed(data: Batch, size: int, rng: np.random.Generator) -> Iterator[Batch]:

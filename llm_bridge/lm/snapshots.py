@@ -51,6 +51,7 @@ def _downloaded(name: str, weights: bool) -> Path:
             "checkpoint", "a folder, or a name on the hub that can be downloaded",
             f"{name!r} ({str(error).splitlines()[0]})",
             f"on a machine with a connection run `hf download {name} --local-dir FOLDER`, copy the "
-            "folder here, and give its path, e.g. --policy /path/to/FOLDER",
+            "folder here, and give its path, e.g. --policy /path/to/FOLDER, or set HF_HOME to a "
+            "cache that has it",
         ) from error  # fmt: skip
     return Path(folder)

@@ -12,7 +12,8 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from llm_bridge.lm.adapter_files import load_adapter, save_adapter
-from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.head import product_dtype
+from llm_bridge.lm.lora import Lora, linear_layers
 from llm_bridge.lm.low_rank import adapted_product
 from theory import checks
 from theory.errors import InputError
@@ -161,9 +162,8 @@ class StackedLora(torch.nn.Module):
             down, up = down[self.reading], up[self.reading]
         if len(x) % len(down):
             raise InputError("rows", f"a multiple of the {len(down)} members that read", len(x))
-        kind, weight = x.device.type, _matrix(layer)
-        on = torch.is_autocast_enabled(kind)
-        dtype = torch.get_autocast_dtype(kind) if on else weight.dtype
+        weight = _matrix(layer)
+        dtype = product_dtype(weight)
         return adapted_product(
             x.to(dtype), weight.to(dtype), None if layer.bias is None else layer.bias.to(dtype),
             down.to(dtype), up.to(dtype), scale=self.settings.alpha / self.settings.rank,
@@ -182,15 +182,10 @@ def stack_of(model: Any) -> StackedLora | None:
 
 
 def _adapted_layers(model: Any, settings: Lora) -> dict[str, Any]:
-    """Linear layers by name, in the order of the model."""
-    head, targets = model.get_output_embeddings(), settings.targeted(model)
-    return {
-        name: layer
-        for name, layer in model.named_modules()
-        if isinstance(layer, torch.nn.Linear | Conv1D)
-        and layer is not head
-        and name.rpartition(".")[2] in targets
-    }
+    """By name, in the order of the model."""
+    targets = settings.targeted(model)
+    layers = linear_layers(model).items()
+    return {name: layer for name, layer in layers if name.rpartition(".")[2] in targets}
 
 
 def _started(

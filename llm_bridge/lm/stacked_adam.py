@@ -36,7 +36,8 @@ class StackedAdamW:
 
     def norms(self, rows: Rows) -> Float[torch.Tensor, "rows"]:
         """Of the gradients of some policies, over all of their parameters."""
-        return row_norms([_grad(p)[rows] for p in self.parameters])
+        places = self._places(rows)
+        return row_norms([_grad(p)[places] for p in self.parameters])
 
     @torch.no_grad()
     def step(
@@ -50,21 +51,22 @@ class StackedAdamW:
 
         Gradients are read and left as they are.
         """
-        scale = (self.clip_norm[rows] / (norms + 1e-6)).clamp(max=1.0)
+        places = self._places(rows)
+        scale = (self.clip_norm[places] / (norms + 1e-6)).clamp(max=1.0)
         going, rate = self._numbers(moving), self._numbers(rates)
-        self.steps[rows] += going
-        clock = self.steps[rows].clamp(min=1)
-        kept = 1 - rate * self.weight_decay[rows]
+        self.steps[places] += going
+        clock = self.steps[places].clamp(min=1)
+        kept = 1 - rate * self.weight_decay[places]
         left = [1 - beta**clock for beta in BETAS]
         for p, first, second in zip(self.parameters, self.first, self.second, strict=True):
-            on, before = _over(going, p).bool(), p[rows]
-            g = torch.where(on, _grad(p)[rows] * _over(scale, p), 0.0)
-            m = first[rows].lerp(g, 1 - BETAS[0])
-            v = (second[rows] * BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
+            on, before = _over(going, p).bool(), p[places]
+            g = torch.where(on, _grad(p)[places] * _over(scale, p), 0.0)
+            m = first[places].lerp(g, 1 - BETAS[0])
+            v = (second[places] * BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
             root = (v / _over(left[1], p)).sqrt_().add_(EPS)
             moved = before * _over(kept, p) - m / root * _over(rate / left[0], p)
-            first[rows], second[rows] = m, v
-            p[rows] = torch.where(on, moved, before)
+            first[places], second[places] = m, v
+            p[places] = torch.where(on, moved, before)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -81,6 +83,10 @@ class StackedAdamW:
             for mine, saved in zip(getattr(self, name), state[name], strict=True):
                 mine.copy_(saved)
         self.steps.copy_(state["steps"])
+
+    def _places(self, rows: Rows) -> slice | torch.Tensor:
+        """Indices where the parameters are: a list would be sent there for each of them."""
+        return rows if isinstance(rows, slice) else torch.tensor(rows, device=self._device)
 
     def _numbers(self, values: Sequence[float]) -> torch.Tensor:
         return torch.tensor(values, dtype=torch.float64, device=self._device)

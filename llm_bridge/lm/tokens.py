@@ -46,8 +46,8 @@ class Batch:
 
     def trimmed(self) -> "Batch":
         """Without columns that are padding in every row."""
-        first = int(self.prompt_mask.any(0).long().argmax())
-        width = int(self.live.sum(1).max())
+        ends = self.prompt_mask.any(0).long().argmax(), self.live.sum(1).max()
+        first, width = torch.stack(ends).tolist()
         return Batch(
             self.prompts[:, first:], self.prompt_mask[:, first:],
             self.responses[:, :width], self.live[:, :width],

@@ -13,6 +13,8 @@ from llm_bridge.settings import Settings
 
 RESPOND_BATCH = 256
 """Responses that `llm_bridge.data.pairs.respond` draws at once."""
+GRADIENT_BATCH = 256
+"""Most samples of a pass of `llm_bridge.refining.influence`."""
 
 
 def fine_tuning_stage(model: Model, settings: FineTuning, lengths: Lengths) -> Stage:
@@ -118,6 +120,49 @@ def ppo_stage(
     trainable = actor.trainable + separate * critic.trainable + head
     loaded = actor.loaded + others
     return Stage("PPO", steps, steps * tokens, trainable, loaded, memory, steps * flops)
+
+
+def refit_stage(
+    trunk: Architecture,
+    ensemble: EnsembleSettings,
+    training: RewardTraining,
+    lengths: Lengths,
+    *,
+    labels: float,
+    pairs: float = 0,
+    dtype: str = "float32",
+) -> Stage:
+    """Squared error of all members on labelled texts, and beside it on pairs [ugda2025, Eq. 14]."""
+    model = Model(trunk, ensemble.lora if ensemble.kind == "lora" else None, dtype, trunk=True)
+    steps = max(1, round(training.epochs * (labels + pairs) / training.batch))
+    reads = training.epochs * (labels + 2 * pairs) * lengths.text * passes(ensemble)
+    loaded = reward_parameters(trunk, ensemble)
+    work = model.activations(training.batch / training.accumulate, lengths.text)
+    learnt = model.trainable * (ensemble.members if ensemble.kind == "lora" else 1)
+    return Stage(
+        "reward models anew" if pairs else "refits", passes(ensemble) * steps, reads, learnt,
+        2 * loaded, Memory(2 * BYTES[dtype] * loaded, model.training(), work), model.learn(reads),
+    )  # fmt: skip
+
+
+def gradient_stage(
+    policy: Architecture,
+    settings: Settings,
+    lengths: Lengths,
+    *,
+    samples: float,
+    checkpoints: int,
+    dtype: str = "float32",
+) -> Stage:
+    """Gradients of samples at checkpoints of a policy's adapters [ugda2025, Eq. 11]."""
+    model = Model(policy, settings.lora, dtype, settings.precision)
+    tokens, words = (checkpoints * samples * n for n in (lengths.text, lengths.response))
+    batch = min(samples, GRADIENT_BATCH)
+    work = model.activations(batch, lengths.text) + model.logits(batch * lengths.response)
+    return Stage(
+        "gradients", -(-int(checkpoints * samples) // GRADIENT_BATCH), tokens, 0, model.loaded,
+        Memory(model.weights(), 4 * batch * model.trainable, work), model.learn(tokens, words),
+    )  # fmt: skip
 
 
 def response_stage(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from jaxtyping import Float
 from llm_bridge.data.pairs import Judge, Pairs
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.rewards.ensembles import Ensemble
+from llm_bridge.rewards.kinds import Workshop
 from llm_bridge.rewards.models import ALL, RewardModel, RewardTraining, fit
 from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import preference_loss
+from theory.splits import split_counts
 
 PARTS = ("all", "heads")
 
@@ -38,34 +40,36 @@ class Refit:
     training: AdamW on the squared error.
     part:     'all' that their kind trains (whole models, adapters and heads, or heads), or the
               'heads' alone.
-    replay:   train on the comparisons at the same time, each pair and each target alike.
     """
 
     training: RewardTraining = RewardTraining(epochs=4, learning_rate=3e-4)
     part: str = "all"
-    replay: bool = False
 
     def __post_init__(self) -> None:
         checks.one_of("part", self.part, PARTS)
 
     def __call__(
-        self, ensemble: Ensemble, targets: Targets, pairs: Pairs | None, *, seed: int
+        self, ensemble: Ensemble, targets: Targets, pairs: Pairs | None = None, *, seed: int
     ) -> tuple[Ensemble, Float[np.ndarray, "k"]]:
         """A refined copy, and the mean losses of its members over the last tenth of the steps.
 
-        pairs: comparisons to replay, or None. Targets of NaN do not count. Raises `InputError`
+        pairs: comparisons to learn from at the same time, each as often as the ensemble's split has
+        it for a member, a pair and a target alike. Targets of NaN do not count. Raises `InputError`
         where no target is left.
         """
         if not np.isfinite(targets.scores).any():
             raise InputError("targets", "at least one", "none", "see what the expert answered")
-        models, first, losses = deepcopy(ensemble.models), 0, []
+        models, settings, first, losses = deepcopy(ensemble.models), ensemble.settings, 0, []
+        counts, rng = np.ones((0, settings.members)), np.random.default_rng([seed, 2])
+        if pairs is not None:
+            counts = split_counts(settings.sees, settings.members, len(pairs), rng=rng).T
         for index, model in enumerate(models):
-            self._thaw(model, ensemble.settings.kind)
-            width = model.head.out_features // model.per_head
-            wanted = targets.scores[:, first : first + width]
+            self._thaw(model, settings.kind)
+            own = slice(first, first + model.head.out_features // model.per_head)
+            its = replace(targets, scores=targets.scores[:, own])
             rng = np.random.default_rng([seed, 8, index])
-            losses.append(self._fit(model, targets, wanted, pairs, rng))
-            first += width
+            losses.append(self._fit(model, its, pairs, counts[:, own], rng))
+            first = own.stop
         return Ensemble(models, ensemble.settings), np.concatenate(losses)
 
     def _thaw(self, model: RewardModel, kind: str) -> None:
@@ -81,12 +85,12 @@ class Refit:
         self,
         model: RewardModel,
         targets: Targets,
-        wanted: Float[np.ndarray, "samples k"],
         pairs: Pairs | None,
+        counts: Float[np.ndarray, "pairs k"],
         rng: np.random.Generator,
     ) -> Float[np.ndarray, "k"]:
         """Squared errors of some members; rows from the number of pairs on are targets."""
-        start = 0 if pairs is None else len(pairs)
+        start, wanted = len(counts), targets.scores
         texts = model.encode(targets.prompts, targets.responses)
         goals = torch.as_tensor(wanted, dtype=torch.float32).nan_to_num().to(model.trunk.device)
         sides = [] if pairs is None else [
@@ -107,9 +111,22 @@ class Refit:
             order = torch.argsort((numbers >= start).int(), stable=True)
             yield ALL, torch.cat(found)[order.argsort()]
 
-        weights = np.concatenate([np.ones((start, wanted.shape[1])), np.isfinite(wanted)])
+        weights = np.concatenate([counts, np.isfinite(wanted)])
         losses = fit(model, loss, weights, self.training, rng=rng)
         return np.asarray(np.nanmean(losses[-max(1, len(losses) // 10) :], 0))
+
+
+def untaught(ensemble: Ensemble, base: Any, seed: int) -> Ensemble:
+    """Reward models of the same kind before their training, to train them anew.
+
+    Their heads and adapters are new, on copies of the trunk of `base`; 'heads' and 'lora' are on
+    the frozen trunk of the first stage, which learnt from the comparisons.
+    """
+    known, settings = ensemble.models[0], ensemble.settings
+    models = Workshop(settings, base, known.tokenizer, known.limit, seed).untrained()
+    if settings.kind in ("heads", "lora"):
+        models[0].trunk.load_state_dict(known.trunk.state_dict())
+    return Ensemble(models, settings)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from theory.objective import Objective
 from theory.refinement import Refinement
@@ -9,6 +10,16 @@ from theory.refinement import Refinement
 NAMES = {"ensemble_mean": "PPO", "lcb": "LCB", "uwo": "UWO"}
 """Presets as the paper calls them."""
 SFT, RLR, UGDA, NONE = "SFT", "RLR", "UGDA", "0%"
+SELECTIONS: Mapping[str, tuple[str, dict[str, Any]]] = {
+    "both": (UGDA, {"selection": "both"}),
+    "variance": ("variance", {"selection": "variance"}),
+    "influence": ("influence", {"selection": "influence"}),
+    "information": ("information", {"selection": "information"}),
+    "both_size": ("both by size", {"selection": "both", "sign": "either"}),
+    "influence_size": ("influence by size", {"selection": "influence", "sign": "either"}),
+    "random": ("random", {"selection": "random"}),
+}
+"""What each is called, and what it sets of a `Refinement`."""
 
 
 @dataclass(frozen=True)
@@ -16,12 +27,12 @@ class Method:
     """What is done after PPO on the ensemble mean has been collected from.
 
     settings:  of the refinement, or None for the reward models as they are.
-    objective: of the policy. replay: see `Refit`.
+    objective: of the policy. anew: see `llm_bridge.refining.world.TextRefinement`.
     """
 
     settings: Refinement | None
     objective: Objective
-    replay: bool = False
+    anew: bool = False
 
     @property
     def share(self) -> str:
@@ -37,24 +48,43 @@ class Method:
 
 
 def methods(
-    objectives: Mapping[str, Objective], refinement: Refinement, selections: Iterable[str]
-) -> dict[tuple[str, bool], Method]:
-    """By name, and whether labels are bought.
+    objectives: Mapping[str, Objective],
+    refinement: Refinement,
+    selections: Iterable[str],
+    variations: Iterable[Mapping[str, Any]] = (),
+) -> dict[tuple[str, str], Method]:
+    """By name, and share of the interactions that is relabelled.
 
     Each objective on the reward models as they are, and after refinement on a random share of the
-    interactions; on the first objective also RLR, and every selection of the same share. The paper
-    does not tell RLR from PPO after a random share: here RLR trains on the comparisons, too.
+    interactions; on the first objective also RLR, and every one of the `SELECTIONS` with as many
+    labels. The paper does not tell RLR from PPO after a random share: here RLR trains the reward
+    models anew, on comparisons and labels at once.
+
+    variations: other values of fields of the refinement, on UGDA and, where they change what is
+                done there, on random labels.
     """
-    found: dict[tuple[str, bool], Method] = {}
+    found: dict[tuple[str, str], Method] = {}
     by_chance = replace(refinement, selection="random")
+
+    def add(name: str, method: Method) -> None:
+        if method not in found.values():
+            found[name, method.share] = method
+
     for name, objective in objectives.items():
-        called = NAMES.get(name, name)
-        found[called, False] = Method(None, objective)
-        found[called, True] = Method(by_chance, objective)
-    first = next(iter(objectives.values()))
-    found[RLR, True] = Method(by_chance, first, replay=True)
+        add(NAMES.get(name, name), Method(None, objective))
+    for name, objective in objectives.items():
+        add(NAMES.get(name, name), Method(by_chance, objective))
+    called, first = next(iter(objectives.items()))
+    called = NAMES.get(called, called)
+    add(RLR, Method(by_chance, first, anew=True))
     for selection in selections:
-        called = UGDA if selection == "both" else selection
-        if selection != "random":
-            found[called, True] = Method(replace(refinement, selection=selection), first)
+        name, fields = SELECTIONS[selection]
+        add(name, Method(replace(refinement, **fields), first))
+    for change in variations:
+        ours = f"{UGDA}, {', '.join(f'{name} {value}' for name, value in change.items())}"
+        add(ours, Method(replace(refinement, selection="both", **change), first))
+        if change.keys() & {"gamma", "eta"}:
+            add(called, Method(replace(by_chance, **change), first))
+        if "labels" in change:
+            add(ours.replace(UGDA, called), Method(replace(by_chance, **change), first))
     return found

@@ -1,6 +1,5 @@
 """UGDA on texts: the stages of `theory.refinement_stages`, on a `TextWorld` [ugda2025]."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,13 @@ from jaxtyping import Float, Int
 from llm_bridge.caching import cached
 from llm_bridge.evaluations import Row, evaluated
 from llm_bridge.ppo import Trainer
-from llm_bridge.refining.collecting import (
-    Collecting,
-    Interactions,
-    checkpoint_file,
-    read_interactions,
-)
+from llm_bridge.refining.collecting import Collecting, Interactions
+from llm_bridge.refining.evidence import Collected, held_out
 from llm_bridge.refining.experts import reward_expert
-from llm_bridge.refining.influence import Checkpoint, Influence, influence
-from llm_bridge.refining.members import RefinedWorld, Refit, Targets, keep_refined
-from llm_bridge.refining.samples import encoded, top_rows, validation_batches
+from llm_bridge.refining.members import RefinedWorld, Refit, Targets, keep_refined, untaught
+from llm_bridge.refining.samples import top_rows
+from llm_bridge.rewards.ensembles import Ensemble
+from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rollout import Rollout
 from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
@@ -35,6 +31,8 @@ from theory.refinement_stages import Arrays
 
 BETA = 0.05
 COLLECTED = ensemble_mean(BETA)
+CERTAIN = 1e-3
+"""Temperature of an annotator who goes by the true reward."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,12 @@ class TextRefinement:
     checkpoints: of the policy in training, evenly spaced, at which influence is measured.
     tasks:       parts of the validation prompts, in order; validation: held-out comparisons, whose
                  chosen responses are validated on, and none of which is flipped.
+    everywhere:  measure influence on all samples, whatever the selection: several share it then.
     refit:       how members learn their targets.
-    judged:      responses by which a policy is judged at the end.
+    anew:        train members from the start, as the world trains them, on the comparisons and the
+                 targets together, instead of refining trained ones.
+    judged:      responses by which a policy is judged at the end; compared: held-out comparisons
+                 that reward models are judged by, the first of which are those validated on.
 
     Collection and retraining go on from their last states, in these folders, where they were
     interrupted, and gradients after the last part.
@@ -71,11 +73,14 @@ class TextRefinement:
     checkpoints: int = 4
     tasks: int = 2
     validation: int = 128
+    everywhere: bool = False
     refit: Refit = Refit()
+    anew: bool = False
     judged: int = 512
+    compared: int = 512
 
     def __post_init__(self) -> None:
-        for name in ("steps", "evaluate_every", "checkpoints", "tasks", "judged"):
+        for name in ("steps", "evaluate_every", "checkpoints", "tasks", "judged", "compared"):
             checks.positive(name, getattr(self, name))
         if self.validation < self.tasks:
             raise InputError("validation", f"at least one of each of {self.tasks} tasks",
@@ -93,10 +98,7 @@ class TextRefinement:
         Texts are in the files that `interactions` reads.
         """
         for seed in self.seeds:
-            collecting = Collecting(self._trainer(self.world, self.collected, seed),
-                                    self._folder(seed), self.due)  # fmt: skip
-            for _ in self._evaluated(collecting, self.collected, seed, self.folder):
-                pass
+            self._collecting(seed)
         found = [self.interactions(seed) for seed in self.seeds]
         return {
             "scores": np.stack([own.scores for own in found]),
@@ -105,25 +107,29 @@ class TextRefinement:
 
     def interactions(self, seed: int) -> Interactions:
         """What was collected in one run."""
-        return read_interactions(self._folder(seed))
+        return self._run(seed).interactions()
 
     def evidence(self, interactions: Arrays, settings: Refinement) -> Arrays:
         """What `settings.needs`; with influence, also `cosine_std` and `overlap`, (runs,).
 
-        For selection 'both', influence is NaN but where the variance is large. Raises `InputError`
-        for 'information', which needs a posterior that language models here have not.
+        For selection 'both', influence is NaN but where the variance is large, unless it is
+        measured `everywhere`. Information is that of `llm_bridge.refining.evidence.Collected`.
         """
-        if "information" in settings.needs:
-            raise InputError("selection", "one that texts have evidence for", "'information'")
         found: dict[str, np.ndarray] = {}
+        if "information" in settings.needs:
+            count = settings.kept(interactions["scores"].shape[1])
+            found["information"] = np.stack(
+                [self._run(seed).information(count) for seed in self.seeds]
+            )
         if "variance" in settings.needs:
             found["variance"] = interactions["scores"].var(-1, ddof=1)
         if "influence" in settings.needs:
-            rows = [None] * len(self.seeds) if settings.selection != "both" else [
-                top_rows(own, settings.gamma) for own in found["variance"]
+            every = self.everywhere or settings.selection != "both"
+            rows = [None] * len(self.seeds) if every else [
+                tuple(top_rows(own, settings.gamma).tolist()) for own in found["variance"]
             ]  # fmt: skip
             measured = [
-                self._influence(seed, settings, own)
+                self._run(seed).influence(settings, own)
                 for seed, own in zip(self.seeds, rows, strict=True)
             ]
             found["influence"] = np.stack([one.values for one in measured])
@@ -160,12 +166,11 @@ class TextRefinement:
             if normaliser.centring == "prompt":
                 offset = offset[normaliser.places(prompts)]
             raw = wanted * normaliser.scale.numpy() + offset.numpy()
-            pairs = self.world.pairs(seed) if self.refit.replay else None
             first, met = 0, list[np.ndarray]()
             for index, ensemble in enumerate(self.world.ensembles(seed)):
                 members = slice(first, first + ensemble.settings.members)
                 its = Targets(tuple(prompts), tuple(responses), raw[:, members])
-                refined, loss = self.refit(ensemble, its, pairs, seed=seed)
+                refined, loss = self._refined(ensemble, index, its, seed)
                 keep_refined(self.own, seed, index, refined)
                 first, met = members.stop, [*met, loss]
             losses.append(np.concatenate(met))
@@ -174,17 +179,25 @@ class TextRefinement:
     def retrain(self, interactions: Arrays, refined: Arrays) -> Arrays:
         """Rows of PPO from the reference, by name (runs, evaluations), and `judged`: see `judge`.
 
-        Without refined reward models, on those of the world.
+        Also `accuracy` (runs,), the share of held-out comparisons that the members' mean orders as
+        the true reward does, or as they are given. Without refined reward models, on those of the
+        world; where these were collected from with the same objective, it is the same training.
         """
         world = RefinedWorld.of(self.world, self.own) if refined else self.world
-        frames = []
+        frames, judged, accuracy = [], [], []
         for seed in self.seeds:
-            trainer = self._trainer(world, self.objective, seed)
-            rows = self._evaluated(trainer, self.objective, seed, self.own)
-            frames.append((pd.concat(list(rows)), self.judge(seed, trainer.actor.model)))
-        names = map(str, frames[0][0])
-        found = {name: np.stack([rows[name].to_numpy() for rows, _ in frames]) for name in names}
-        return {**found, "judged": np.stack([judged for _, judged in frames])}
+            if not refined and self.objective == self.collected:
+                rows, trainer = self._collecting(seed)
+            else:
+                trainer = world.trainer(self.objective, self.ppo, seed)
+                rows = self._evaluated(trainer, self.objective, seed, self.own)
+            frames.append(pd.concat(rows))
+            judged.append(self.judge(seed, trainer.actor.model))
+            pairs = held_out(self.world, self.compared, seed, CERTAIN)
+            accuracy.append((margins(world.normaliser(seed), pairs).mean(1) > 0).mean())
+        names = map(str, frames[0])
+        found = {name: np.stack([rows[name].to_numpy() for rows in frames]) for name in names}
+        return {**found, "judged": np.stack(judged), "accuracy": np.array(accuracy)}
 
     def judge(self, seed: int, model: Any = None) -> Float[np.ndarray, "responses"]:
         """True rewards of `judged` responses of a policy, the reference unless given.
@@ -197,57 +210,45 @@ class TextRefinement:
             return np.full(self.judged, np.nan)
         return np.asarray(self.world.gold(prompts, texts), float)
 
-    def _influence(
-        self, seed: int, settings: Refinement, rows: Int[np.ndarray, "rows"] | None
-    ) -> Influence:
-        """Of some samples, all if None; NaN for the others."""
-        trainer = self._trainer(self.world, self.collected, seed)
-        own = self.interactions(seed)
-        numbers = np.arange(len(own.step)) if rows is None else rows
-        tokenizer, limit = trainer.tokenizer, self.world.limit
-        validated = replace(self.world.labelling, pairs=self.validation, noise=0.0)
-        pairs = replace(self.world, labelling=validated).pairs(seed, held_out=True)
-        described = (
-            self.world, self.ppo, self.collected, self.due, seed, numbers.tolist(),
-            settings.direction, settings.loss, settings.dimension, settings.seed,
-            (self.tasks, pairs) if settings.dimension is None else (),
+    def _run(self, seed: int) -> Collected:
+        return Collected(
+            self.world, seed, self.folder, self.ppo, self.collected, self.due, self.tasks,
+            self.validation,
         )  # fmt: skip
-        found = influence(
-            trainer.actor.eval().model,
-            [
-                Checkpoint.load(checkpoint_file(self._folder(seed), step), trainer.actor.device)
-                for step in self.due
-            ],
-            encoded(own, numbers, tokenizer, limit, settings.loss),
-            validation_batches(pairs, self.tasks, tokenizer, limit),
-            settings,
-            cached(self.folder, f"gradients-{seed}", described),
-            temperature=trainer.actor.temperature,
-        )
-        values = np.full((len(own.step), self.tasks), np.nan)
-        values[numbers] = found.values
-        return found._replace(values=values)
 
-    def _trainer(self, world: TextWorld, objective: Objective, seed: int) -> Trainer:
-        return world.trainer(objective, self.ppo, seed)
+    def _collecting(self, seed: int) -> tuple[list[pd.DataFrame], Trainer]:
+        """Rows of the collection, and who collected."""
+        run = self._run(seed)
+        collecting = Collecting(run.trainer(), run.own, self.due)
+        return self._evaluated(collecting, self.collected, seed, self.folder), collecting.trainer
+
+    def _refined(
+        self, ensemble: Ensemble, index: int, targets: Targets, seed: int
+    ) -> tuple[Ensemble, Float[np.ndarray, "k"]]:
+        """After training on the targets, and the last losses of the members."""
+        if not self.anew:
+            return self.refit(ensemble, targets, seed=seed)
+        base = (self.world.source.rewards() or [self.world.policy()])[index][0]
+        start = untaught(ensemble, base, seed)
+        refit = replace(self.refit, training=ensemble.settings.training)
+        return refit(start, targets, self.world.pairs(seed), seed=seed)
 
     def _evaluated(
         self, trainer: Any, objective: Objective, seed: int, folder: Path
-    ) -> Iterator[pd.DataFrame]:
-        """Train to the end, going on from the last saved state."""
+    ) -> list[pd.DataFrame]:
+        """Rows of a training to the end, which goes on from the last saved state."""
         described = (self.world, self.ppo, objective, seed, self.steps, self.evaluate_every)
         state = cached(folder / "states", "state", described).with_suffix(".pt")
 
         def row(step: int, met: Row, _: Rollout) -> list[Row]:
             return [{"step": step, **met}]
 
-        return evaluated(
-            trainer, row, steps=self.steps, every=self.evaluate_every, state=state,
-            device=self.world.policy()[0].device,
+        return list(
+            evaluated(
+                trainer, row, steps=self.steps, every=self.evaluate_every, state=state,
+                device=self.world.policy()[0].device,
+            )
         )  # fmt: skip
-
-    def _folder(self, seed: int) -> Path:
-        return self.folder / f"collected-{seed}"
 
 
 def _some(texts: list[str], rows: Int[np.ndarray, "rows"]) -> list[str]:

@@ -1,6 +1,6 @@
 """Bayesian reward model ensembles: heads that report a mean and a standard deviation."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +66,6 @@ def train_gaussian(
     *,
     rng: np.random.Generator,
     generator: torch.Generator,
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Float[np.ndarray, "steps k"]:
     """Fit means and standard deviations to targets; losses of all steps, see `fit`.
 
@@ -89,4 +88,4 @@ def train_gaussian(
         for heads, won, lost in outputs(rows):
             yield heads, side(won, target) + side(lost, -target)
 
-    return fit(model, loss, weights, settings, rng=rng, progress=progress)
+    return fit(model, loss, weights, settings, rng=rng)

@@ -17,6 +17,7 @@ from theory.intervals import Interval, clopper_pearson, mean_interval
 from theory.preferences import log_sigmoid
 
 LEVELS = (0.5, 0.8, 0.9, 0.95)
+"""Nominal shares that intervals are asked to cover."""
 MEAN = "mean"
 """Name of the row of the members' mean."""
 
@@ -181,16 +182,14 @@ def coverage(
     known: Float[np.ndarray, "pairs"],
     *,
     alpha: float = 0.05,
-    levels: tuple[float, ...] = LEVELS,
 ) -> pd.DataFrame:
-    """Share of known margins within mean +- z std, at nominal levels in (0, 1)."""
-    z = stats.norm.ppf((1 + np.array(levels)) / 2)
-    checks.positive("levels", z)
+    """Share of known margins within mean +- z std, at nominal `LEVELS`."""
+    z = stats.norm.ppf((1 + np.array(LEVELS)) / 2)
     inside: Bool[np.ndarray, "levels pairs"] = np.abs(known - mean) <= z[:, None] * std
     limits = clopper_pearson(inside.sum(1), len(mean), alpha)
     return pd.DataFrame(
         {
-            "nominal": levels, "covered": inside.mean(1), "low": limits.low, "high": limits.high,
+            "nominal": LEVELS, "covered": inside.mean(1), "low": limits.low, "high": limits.high,
             "pairs": len(mean),
         }
     )  # fmt: skip

@@ -160,7 +160,6 @@ def train(
     settings: RewardTraining,
     *,
     rng: np.random.Generator | Sequence[np.random.Generator],
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Float[np.ndarray, "steps k"]:
     """Fit the trainable parameters of a model to Bradley-Terry labels; see `fit`."""
     outputs = model.outputs(pairs)
@@ -169,7 +168,7 @@ def train(
         for heads, won, lost in outputs(rows):
             yield heads, preference_loss(won, lost, centring=settings.centring)
 
-    return fit(model, loss, weights, settings, rng=rng, progress=progress)
+    return fit(model, loss, weights, settings, rng=rng)
 
 
 def fit(
@@ -179,7 +178,6 @@ def fit(
     settings: RewardTraining,
     *,
     rng: np.random.Generator | Sequence[np.random.Generator],
-    progress: Callable[[Iterable[int]], Iterable[int]] = iter,
 ) -> Float[np.ndarray, "steps k"]:
     """Minimise the sum over heads of the weighted mean loss of pairs; losses of all steps.
 
@@ -203,8 +201,7 @@ def fit(
     decay = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: settings.rate(step, len(batches)))
     model.train()
     with seeded(rngs[0], device):
-        for step in progress(range(len(batches))):
-            rows = batches[step]
+        for step, rows in enumerate(batches):
             total = counts.take_along_dim(rows, 0).sum(0).to(device)
             met = torch.zeros_like(total)
             adam.zero_grad()

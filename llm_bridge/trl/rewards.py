@@ -64,10 +64,7 @@ class RewardFunction:
         self.prices: Float[torch.Tensor, "samples"] | None = None
         """Of the last responses."""
         self.__name__ = (objective.name or "utility").replace(" ", "_")
-        self._shaper, self._reader = (
-            Shaper(objective, normaliser),
-            Reader(tokenizer, (1, 1), None, None),
-        )
+        self._shaper, self._reader = Shaper(objective, normaliser), Reader(tokenizer)
 
     def __call__(
         self,

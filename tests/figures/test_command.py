@@ -137,13 +137,37 @@ def test_several_processes_draw_the_same(tmp_path):
 def test_slow_figures_come_last_and_are_announced(tmp_path, monkeypatch, capsys):
     slow, quick = (FIGURES[key] for key in EXACT)
     monkeypatch.setitem(
-        catalogue.FIGURES, slow.key, dataclasses.replace(slow, seconds={"toy": 600})
+        catalogue.FIGURES, slow.key, dataclasses.replace(slow, seconds={"toy": 200})
     )
     figures = chosen(EXACT)
     assert [figure.key for figure in figures] == list(EXACT)
     due = outdated(figures, Setting(), Options(out=tmp_path))
     assert [figure.key for figure in due] == [quick.key, slow.key]
-    assert f"{slow.key:32s} will take about 600 s" in capsys.readouterr().out
+    assert f"{slow.key:32s} will take about 200 s" in capsys.readouterr().out
+
+
+def test_what_takes_more_than_five_minutes_is_drawn_on_request(tmp_path, monkeypatch, capsys):
+    slow, quick = (FIGURES[key] for key in EXACT)
+    slow = dataclasses.replace(slow, seconds={"toy": 2, "tiny": 600})
+    monkeypatch.setitem(catalogue.FIGURES, slow.key, slow)
+
+    def due(scale, **options):
+        found = outdated(chosen(EXACT), Setting(scale), Options(out=tmp_path, **options))
+        return {figure.key for figure in found}
+
+    assert due("toy") == {slow.key, quick.key}
+    capsys.readouterr()
+    assert due("tiny") == {quick.key}
+    assert f"{slow.key:32s} not drawn: it needs --slow" in capsys.readouterr().out
+    assert due("tiny", slow=True) == {slow.key, quick.key}
+
+
+def test_studies_of_many_language_models_are_slow(capsys):
+    slow = ["banerjee2024.fig7_lm", "ugda2025.table2_lm", "ugda2025.fig4_lm"]
+    assert [key for key, figure in FIGURES.items() if figure.slow("toy")] == slow
+    assert main(Options(list=True)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line.endswith("(with --slow)")] == slow
 
 
 def test_what_needs_gpus_is_left_out_unless_asked_for(tmp_path, monkeypatch, capsys):

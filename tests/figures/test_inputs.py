@@ -54,7 +54,8 @@ def test_the_digest_changes_with_the_figure(change):
 
 
 @pytest.mark.parametrize(
-    ("change", "same"), [({"seed": 1}, 0), ({"scale": "tiny"}, 0), ({"workers": 2}, 1)]
+    ("change", "same"),
+    [({"seed": 1}, 0), ({"scale": "tiny"}, 0), ({"full_seeds": True}, 0), ({"workers": 2}, 1)],
 )
 def test_the_digest_changes_with_the_setting_but_for_processes(change, same):
     assert (inputs(FIG2, Setting(**change)) == inputs(FIG2, Setting())) == same

@@ -38,7 +38,9 @@ def test_files_caption_and_manifest(key, tmp_path):
     assert len(lines) == 1 + len(entry["findings"])
     stored = json.loads((tmp_path / "manifest.json").read_text())["figures"][key]
     assert stored == entry
-    assert stored["setting"] == {"scale": "toy", "seed": 0, "workers": 1}
+    assert stored["setting"] == {
+        "scale": FIGURES[key].reached("toy"), "seed": 0, "workers": 1, "full_seeds": False,
+    }  # fmt: skip
     assert stored["provenance"]["packages"]["numpy"] == np.__version__
     assert b"/Type3" not in (tmp_path / f"{key}.pdf").read_bytes()
 

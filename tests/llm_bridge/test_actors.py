@@ -51,8 +51,10 @@ def test_a_saved_policy_is_the_trained_one(lora, quick, brief, tmp_path):
 def test_adapters_train_nothing_else(quick):
     settings = Settings(lora=Lora(2, targets=("c_attn",)))
     model = make_actor(quick.policy()[0], settings, temperature=1.0, seed=0).model
-    assert {"c_attn", "c_fc", "c_proj"} <= linear_layers(model)
-    assert "lm_head" not in linear_layers(model)
+    layers = set(linear_layers(model))
+    assert {"transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj"} <= layers
+    assert layers == set(linear_layers(quick.policy()[0]))
+    assert "lm_head" not in layers
     assert all("lora_" in name for name, p in model.named_parameters() if p.requires_grad)
 
 

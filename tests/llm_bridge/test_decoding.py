@@ -13,9 +13,10 @@ from transformers import (
 
 from llm_bridge.actors import make_actor
 from llm_bridge.lm.actor import log_probabilities
-from llm_bridge.lm.decoding import _RECORDINGS, Decoder, stamp
+from llm_bridge.lm.decoding import Decoder
 from llm_bridge.lm.head import logits
 from llm_bridge.lm.lora import Lora, without_adapters
+from llm_bridge.lm.recording import _RECORDINGS, stamp
 from llm_bridge.lm.sampling import Sampling, sample
 from llm_bridge.settings import Settings
 from tests.tolerance import FLOAT32

@@ -4,10 +4,12 @@ import sys
 
 import pytest
 import torch
+from accelerate.utils import LoggerType
 
 from llm_bridge import __main__ as command
+from llm_bridge import trackers
 from llm_bridge.commands import parsing
-from llm_bridge.processes import check_device
+from llm_bridge.launching import check_device
 from theory.errors import InputError
 from theory.records import Records
 
@@ -58,12 +60,27 @@ def test_the_examples_parse(name):
         (["compare", "--device", "gpu"], ["`device`", "'gpu'"]),
         (["ppo", "--policy", "nowhere", "--prompts", "{}/none.csv"], ["`prompts`", "none.csv"]),
         (["ppo", "--policy", "{}/none", "--prompts", "{}/prompts.csv"], ["an existing folder"]),
+        (["best-of-n", "--samples", "0"], ["`samples` must be > 0, got 0"]),
+        (["evaluate"], ["got none", "--policies out/ppo/policies/*"]),
+        (["evaluate", "--policies", "a/one", "b/one"], ["no two of one name", "one, one"]),
+        (["evaluate", "--policies", "a", "--endpoint", "me"], ["`url`", "http://localhost"]),
+        (["evaluate", "--policies", "a", "--device", "gpu"], ["`device`", "'gpu'"]),
+        (["reward", "--rewardbench", "{}/none.csv"], ["`rewardbench`", "none.csv"]),
+        (["sft", "--device", "gpu"], ["`device`", "'gpu'"]),
+        (["sft", "--policy", "gpt2", "--texts", "{}/none.csv"], ["`texts`", "none.csv"]),
     ],
 )
 def test_mistakes(arguments, words, says, tmp_path):
     told = says(*arguments, *(["--out", "{}/out"] if arguments[0] != "comapre" else []))
     for word in words:
         assert word in told, told
+
+
+def test_a_tracker_without_its_package_is_refused(says, monkeypatch):
+    monkeypatch.setattr(trackers, "find_spec", lambda _: None)
+    for kind in LoggerType.list()[1:]:
+        told = says("ppo", "--tracker", kind, "--out", "{}/out")
+        assert f"pip install {trackers.PACKAGES.get(kind, (kind,))[-1]}" in told
 
 
 def test_a_folder_with_records_is_refused_before_anything_is_trained(says, tmp_path, monkeypatch):

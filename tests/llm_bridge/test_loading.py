@@ -121,7 +121,9 @@ def test_cached_sampling_has_the_probabilities_of_one_pass(loaded):
     tokens, mask = encode_prompts(tokenizer, PROMPTS, limit=20)
     seen, sampling = [], Sampling(12)
     uniforms = sampling.uniforms(len(PROMPTS), torch.Generator().manual_seed(0))
-    hook = model.register_forward_hook(lambda *call: seen.append(call[2].logits[:, -1]))
+    hook = model.base_model.register_forward_hook(
+        lambda *call: seen.append(logits(model, call[2].last_hidden_state[:, -1]))
+    )
     batch = sample(model, tokens, mask, sampling, eos=2, pad=0, uniforms=uniforms)
     hook.remove()
     logs = torch.log_softmax(torch.stack(seen, dim=1), -1)
@@ -306,7 +308,7 @@ def test_what_is_refused(folders, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for wrong, message in (
-        ("nobody/no-such-model", "hf download nobody/no-such-model --local-dir.*--policy"),
+        ("nobody/no-such-model", "hf download nobody/no-such-model --local-dir.*--policy.*HF_HOME"),
         ("/no/such/folder", "an existing folder"),
         (tmp_path, "config.json or adapter_config.json"),
     ):

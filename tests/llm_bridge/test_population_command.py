@@ -6,6 +6,7 @@ import pytest
 
 from llm_bridge.commands.population import PopulationStudy, population
 from llm_bridge.lm.lora import Lora
+from llm_bridge.population_report import STATISTICS
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.settings import Settings
 from theory.errors import InputError
@@ -29,6 +30,7 @@ def test_policies_are_matched_in_kl_and_told_of(options, tmp_path, capsys):
     with pytest.raises(InputError, match=r"target.*scan smaller beta"):
         population(PopulationStudy(**scanned, kl=1e6))
     ends = Records.open(tmp_path / "scan").rows().judged_kl.dropna()
+    assert sorted(pd.read_csv(tmp_path / "scan.csv").kl) == pytest.approx(sorted(ends))
     middle = float(np.exp(np.log(ends).mean()))
     capsys.readouterr()
     population(PopulationStudy(**scanned, kl=middle, resume=True))
@@ -51,7 +53,7 @@ def test_policies_are_matched_in_kl_and_told_of(options, tmp_path, capsys):
 def test_methods_are_compared_and_policies_kept(options, tmp_path):
     population(PopulationStudy(**options, beta=(0.1, 0.3), keep=True))
     contrasts = pd.read_csv(tmp_path / "contrasts.csv")
-    assert contrasts.statistic.tolist() == ["mean difference", "sd ratio", "true sd ratio"]
+    assert contrasts.statistic.tolist() == list(STATISTICS)
     assert set(contrasts.against) == {"vanilla"}
     assert (contrasts.low <= contrasts.high).all()
     assert len(list((tmp_path / "policies").iterdir())) == 12

@@ -57,10 +57,23 @@ def test_a_method_against_itself_and_against_one_of_half_the_spread():
     same, half = found.loc["same"], found.loc["half"]
     assert same.loc["sd ratio", ["value", "low", "high"]].tolist() == [1.0] * 3
     assert same.loc["mean difference", ["value", "low", "high"]].tolist() == [0.0] * 3
-    for name in ("sd ratio", "true sd ratio"):
+    for name in ("sd ratio", "true sd ratio", "iqr ratio"):
         assert half.loc[name, ["low", "high"]].tolist() == pytest.approx([0.5, 0.5])
     difference = half.loc["mean difference"]
     assert difference.low < difference.value < difference.high
+
+
+def test_one_policy_that_ran_away_moves_the_sd_and_not_the_quartiles():
+    rng = np.random.default_rng(4)
+    values = drawn(rng, 0.0, 1.0, 0.0)
+    away = values.copy()
+    away[0, 0] = -100.0
+    table = pd.concat([rows("a", values), rows("away", away)])
+    found = contrasts(table, "a", rng).set_index("statistic").value
+    assert found["sd ratio"] > 5
+    assert found["iqr ratio"] == pytest.approx(1.0, abs=0.1)
+    assert found["mean difference"] < -0.5
+    assert found["median difference"] == pytest.approx(0.0, abs=0.1)
 
 
 def test_intervals_follow_members_and_not_policies():

@@ -18,10 +18,11 @@ from accelerate.commands.launch import _validate_launch_command, launch_command_
 from llm_bridge.commands.parsing import parsed
 from llm_bridge.commands.training import ppo
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
+from llm_bridge.launching import launched
 from llm_bridge.leading import Leader, leading
 from llm_bridge.lm.actor import Reading
 from llm_bridge.lm.tokens import Batch
-from llm_bridge.processes import ALONE, Processes, launched
+from llm_bridge.processes import ALONE, Processes
 from llm_bridge.rollout import Read, drawn, read
 from llm_bridge.settings import Settings
 from tests.tolerance import FLOAT32

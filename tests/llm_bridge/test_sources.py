@@ -16,11 +16,12 @@ from llm_bridge.commands.training import Compare, compare
 from llm_bridge.data.pairs import Labelling, Pairs
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.judging.kindness import Kindness
+from llm_bridge.judging.named import checked
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
 from llm_bridge.settings import Settings
-from llm_bridge.sources import Checkpoint, checked
+from llm_bridge.sources import Checkpoint
 from llm_bridge.text_world import TextWorld
 from theory.errors import InputError
 from theory.presets import ensemble_mean

@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from accelerate import PartialState
 
+from llm_bridge.launching import launched
 from llm_bridge.ppo import Trainer
-from llm_bridge.processes import launched
 from theory.errors import InputError
 from theory.stopping import Terminated
 
