@@ -106,5 +106,5 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 FIGURE = Figure(
     "ugda2025.fig4_lm", "Figs 2, 4 and 7", "Selections and labels, on a language model",
-    {"tiny": 900}, (style.TEXT, 3.2), compute, draw, caption, findings,
+    {"tiny": 1500}, (style.TEXT, 3.2), compute, draw, caption, findings,
 )  # fmt: skip

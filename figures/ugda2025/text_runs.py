@@ -15,7 +15,8 @@ from figures.ugda2025.comparisons import errors
 from figures.ugda2025.runs import FLIPPED
 from theory import style
 
-SEEDS = {"tiny": 20}
+SEEDS = {data: {"toy": count, "tiny": count, "full": 40}
+         for data, count in (("clean", 20), ("flipped", 10))}  # fmt: skip
 """Preference data sets, each with reward models, a collection and policies of its own."""
 NOISES = {"clean": 0.0, "flipped": FLIPPED}
 CHANGES: dict[str, dict[str, Any]] = {
@@ -41,8 +42,7 @@ def rows(setting: Setting, data: str) -> pd.DataFrame:
 
     default = Ugda()
     labelling = Labelling(default.labelling.pairs, noise=NOISES[data])
-    plan = Ugda(labelling=labelling, seeds=setting.count({"toy": SEEDS["tiny"], **SEEDS}),
-                resume=True, **CHANGES[data])  # fmt: skip
+    plan = Ugda(labelling=labelling, seeds=setting.count(SEEDS[data]), resume=True, **CHANGES[data])
     out = kept(("ugda", setting.seed, replace(plan, seeds=1)), study)
     found = study(replace(plan, workers=setting.workers, out=out), start=setting.seed).rows()
     return found[found.seed < setting.seed + plan.seeds]
@@ -86,8 +86,12 @@ def note(table: pd.DataFrame) -> str:
     """What the runs and intervals of these figures are."""
     return (
         f"Embedded language model of 0.1 million parameters, three low-rank reward models, "
-        f"{int(table.seeds.max())} preference data sets (draws); 95% intervals over them."
+        f"{_numbers(table.seeds)} preference data sets (draws); 95% intervals over them."
     )
+
+
+def _numbers(seeds: "pd.Series[int]") -> str:
+    return " or ".join(str(int(count)) for count in sorted(seeds.dropna().unique(), reverse=True))
 
 
 def listed(numbers: dict[str, Estimate]) -> str:

@@ -126,5 +126,5 @@ def _said(table: pd.DataFrame, method: str, data: str, metric: str) -> str:
 
 FIGURE = Figure(
     "ugda2025.table2_lm", "Tables 2 and 3", "True reward by method, on a language model",
-    {"tiny": 1400}, (style.TEXT, 3.0), compute, draw, caption, findings,
+    {"tiny": 2000}, (style.TEXT, 3.0), compute, draw, caption, findings,
 )  # fmt: skip
