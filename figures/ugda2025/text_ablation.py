@@ -62,7 +62,8 @@ def caption(table: pd.DataFrame) -> str:
         "linear head, or by the size of the influence; 'anchored' puts grades at quantiles of "
         f"everything collected instead of the relabelled samples ({listed(labels)}). "
         "Accuracy is the share of held-out comparisons that the mean of the members orders as the "
-        "true reward does. Responses to the same prompts, drawn by the same random numbers (hence many ties), win against those of "
+        "true reward does. Responses to the same prompts, drawn by the same random numbers (hence "
+        "many ties), win against those of "
         f"{PPO} by the true reward, at most 0.1 apart is a tie. " + note(table)
     )
 
