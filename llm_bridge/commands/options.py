@@ -176,8 +176,6 @@ class Training(World):
     """Train low-rank adapters of this rank, in place of all weights."""
     resume: bool = False
     """Go on where an interrupted run stopped."""
-    tracker: str | None = None
-    """Where rows are shown as they come, too: tensorboard, wandb or trackio."""
 
     @property
     def policies(self) -> int:

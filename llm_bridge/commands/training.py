@@ -25,7 +25,15 @@ METRICS = ["gold", "proxy", "kl", "member_std", "length"]
 
 
 @dataclass(frozen=True)
-class Ppo(Training):
+class Tracking(Training):
+    """Training whose rows can be watched."""
+
+    tracker: str | None = None
+    """Where rows are shown as they come, too: tensorboard, wandb or trackio."""
+
+
+@dataclass(frozen=True)
+class Ppo(Tracking):
     """Train policies, and keep them."""
 
     objective: tuple[str, ...] = ("variance_aware",)
@@ -36,7 +44,7 @@ class Ppo(Training):
 
 
 @dataclass(frozen=True)
-class Compare(Training):
+class Compare(Tracking):
     """Train a policy under every objective on several preference data sets, and draw the curves."""
 
     objective: tuple[str, ...] = STUDY
@@ -65,7 +73,7 @@ def compare(options: Compare) -> None:
         print(f"figure: {draw(records.rows(), options.out).resolve()}")
 
 
-def _trained(options: Training, out: Path, *, keep: bool) -> Records | None:
+def _trained(options: Tracking, out: Path, *, keep: bool) -> Records | None:
     """Every objective on every seed, in cells that can be cut off and resumed.
 
     Of several processes the first alone has the records; the others only take part.
@@ -79,7 +87,7 @@ def _trained(options: Training, out: Path, *, keep: bool) -> Records | None:
 
 
 def _run(
-    options: Training,
+    options: Tracking,
     out: Path,
     keep: bool,
     processes: Processes,
