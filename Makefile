@@ -1,5 +1,6 @@
 # make figures [ARGS="--only banerjee2024.fig3"]   every figure, the audit and the report, into out/
-# make test    [ARGS="-k shrinkage"]               the test suite
+# make test    [ARGS="-k shrinkage"]               the test suite, without what takes long
+# make test-all                                  the whole suite, with long trainings
 # make docs                                      the documentation site, into out/site
 # make lint, make bench, make clean
 # Each creates $(VENV) and installs what it needs first. PYTHON=python3.12 picks an interpreter.
@@ -10,14 +11,15 @@ ARGS ?=
 BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: figures test docs lint bench clean
+.PHONY: figures test test-all docs lint bench clean
 
 figures: $(VENV)/.figures
 	$(BIN)/python -m figures $(ARGS)
 
-test: export OMP_NUM_THREADS = 1
-test: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
+test: CHOSEN = -m "not slow"
+test test-all: export OMP_NUM_THREADS = 1
+test test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n auto --dist loadfile $(CHOSEN) $(ARGS)
 
 # The theme says at every start that it has fixes until May 2027; its successor, Zensical, reads mkdocs.yml.
 docs: export NO_MKDOCS_2_WARNING = 1
