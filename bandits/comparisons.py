@@ -56,14 +56,14 @@ class Comparisons:
         return Comparisons(chosen, rejected, uniform)
 
     def margins(
-        self, scores: Float[torch.Tensor, "seeds #members prompts responses"]
+        self, scores: Float[torch.Tensor, " seeds #members prompts responses"]
     ) -> Float[torch.Tensor, "seeds members comparisons"]:
         """Score of the chosen response minus that of the rejected one."""
         return self.gather(scores, self.chosen) - self.gather(scores, self.rejected)
 
     def gather(
         self,
-        scores: Float[torch.Tensor, "seeds #members prompts responses"],
+        scores: Float[torch.Tensor, " seeds #members prompts responses"],
         cells: Int[torch.Tensor, "seeds copies comparisons"],
     ) -> Float[torch.Tensor, "seeds members comparisons"]:
         """Scores of cells, for every member."""

@@ -70,7 +70,7 @@ class MovingObjective:
             beta = self._annealed.beta(beta, step, self._steps)
         return Bound(replace(self._bound.objective, strength=Penalty(beta)), self._bound.binding)
 
-    def _steered(self, log_policy: torch.Tensor) -> Float[torch.Tensor, "seeds"]:
+    def _steered(self, log_policy: torch.Tensor) -> Float[torch.Tensor, " seeds"]:
         """beta of every seed, moved by the KL of its policy."""
         strength = self._bound.objective.strength
         assert isinstance(strength, TargetKL)

@@ -86,7 +86,7 @@ class RandomRewards(PPO):
 
     def _noise(
         self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
-    ) -> Float[torch.Tensor, "seeds *places"]:
+    ) -> Float[torch.Tensor, " seeds *places"]:
         """One reward a cell, or one a step, prompt and sample."""
         prompts, responses = log_reference.shape[-2:]
         places = (prompts, responses) if self.fixed else (steps, prompts, self.samples)

@@ -70,7 +70,7 @@ def validation_shares(
     return (shares / shares.sum(-1, keepdim=True)).to(world.gold.dtype)
 
 
-def task_of(prompts: int, tasks: int) -> Int[torch.Tensor, "prompts"]:
+def task_of(prompts: int, tasks: int) -> Int[torch.Tensor, " prompts"]:
     """Which task each prompt belongs to.
 
     >>> task_of(4, 2).tolist()

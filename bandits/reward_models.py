@@ -37,7 +37,7 @@ class RewardTraining:
             adam.step()
 
     def bradley_terry(
-        self, data: Comparisons, scores: Float[torch.Tensor, "seeds #members prompts responses"]
+        self, data: Comparisons, scores: Float[torch.Tensor, " seeds #members prompts responses"]
     ) -> torch.Tensor:
         """`theory.preferences.preference_loss`, weighted and summed over networks."""
         won, lost = data.gather(scores, data.chosen), data.gather(scores, data.rejected)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,11 +35,11 @@ def ceilings(context: Context) -> Iterator[tuple[str, Any]]:
         one, other = (
             torch.randn(side, side, device=context.device, dtype=torch.bfloat16) for _ in range(2)
         )
-    product = _median(clock, lambda: one @ other)
+    product = _median(clock, partial(torch.matmul, one, other))
     yield "bfloat16 TFLOP/s", round(2 * side**3 / product / 1e12, 2)
     source = torch.randn(16 * side**2, device=context.device)
     target = torch.empty_like(source)
-    copied = _median(clock, lambda: target.copy_(source))
+    copied = _median(clock, partial(target.copy_, source))
     yield "copy TB/s, read and written", round(8 * len(source) / copied / 1e12, 3)
     del one, other, source, target
     clean(context.device)

@@ -74,7 +74,7 @@ class Learner:
         chosen = [self.prompts[row] for row in rows]
         return Asked(chosen, self.sampling.uniforms(len(chosen), self.generator))
 
-    def minibatches(self) -> tuple[Int[torch.Tensor, "rows"], ...]:
+    def minibatches(self) -> tuple[Int[torch.Tensor, " rows"], ...]:
         """Rows of each, for one epoch."""
         order = torch.randperm(self.settings.batch, generator=self.generator)
         return order.chunk(self.settings.minibatches)
@@ -127,7 +127,7 @@ class Learner:
         found: Advantages,
         live: Bool[torch.Tensor, "batch time"],
         total: Int[torch.Tensor, ""],
-    ) -> tuple[Float[torch.Tensor, ""], Float[torch.Tensor, "numbers"]]:
+    ) -> tuple[Float[torch.Tensor, ""], Float[torch.Tensor, " numbers"]]:
         """What part of a minibatch of `total` tokens adds to its loss, and to its `MET`.
 
         Both stay where they are: looking at a number makes a GPU wait.

@@ -45,7 +45,7 @@ class MemberWeights:
     def __init__(self, utility: PolicyWorstMix, start: Any, settings: MemberDual) -> None:
         self._utility, self._settings = utility, settings
         self.set(torch.as_tensor(start, dtype=torch.float64).clamp(min=SMALLEST))
-        self._means: Float[torch.Tensor, "m"] | None = None
+        self._means: Float[torch.Tensor, " m"] | None = None
 
     def set(self, weights: Any) -> None:
         """Go on from these weights."""
@@ -53,7 +53,7 @@ class MemberWeights:
         self._log_weights = known.log().log_softmax(0)
 
     @property
-    def weights(self) -> Float[torch.Tensor, "m"]:
+    def weights(self) -> Float[torch.Tensor, " m"]:
         """On the simplex."""
         return self._log_weights.softmax(0)
 

@@ -189,7 +189,7 @@ class Population:
         group: Sequence[int],
         rolled: Sequence[Rollout],
         found: Sequence[Advantages],
-        rows: Sequence[Int[torch.Tensor, "rows"]],
+        rows: Sequence[Int[torch.Tensor, " rows"]],
         rates: Sequence[float],
     ) -> list[dict[str, float]]:
         """A step of each policy on a minibatch of its own; parts of it count by their tokens."""

@@ -140,7 +140,7 @@ class Trainer(Learner):
         return {name: float(np.mean([m[name] for m in met])) for name in met[0]}
 
     def _descend(
-        self, rolled: Rollout, found: Advantages, rows: Int[torch.Tensor, "rows"]
+        self, rolled: Rollout, found: Advantages, rows: Int[torch.Tensor, " rows"]
     ) -> dict[str, float]:
         """One step of AdamW; parts of a minibatch count by their tokens."""
         settings, rows = self.settings, rows.to(rolled.batch.live.device)

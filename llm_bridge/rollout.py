@@ -32,7 +32,7 @@ class Rollout(NamedTuple):
     reference: Float[torch.Tensor, "batch time"]
     token_kl: Float[torch.Tensor, "batch time"] | None
     scores: Scores
-    places: Int[torch.Tensor, "batch"]
+    places: Int[torch.Tensor, " batch"]
 
     def part(self, rows: slice) -> "Rollout":
         """Some of the responses."""
@@ -138,7 +138,7 @@ def said(
 
 
 def describe(
-    rolled: Rollout, utility: Float[torch.Tensor, "batch"], beta: float, gold: Judge | None
+    rolled: Rollout, utility: Float[torch.Tensor, " batch"], beta: float, gold: Judge | None
 ) -> dict[str, float]:
     """Means over responses: what was maximised (proxy) at a strength beta of the penalty, true
     reward where there is one, and what policy and members say.

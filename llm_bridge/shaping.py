@@ -103,15 +103,15 @@ class Shaper:
         return 0.95 if self.spread else 1.0
 
     def utility(
-        self, scores: Scores, places: Int[torch.Tensor, "samples"]
-    ) -> Float[torch.Tensor, "samples"]:
+        self, scores: Scores, places: Int[torch.Tensor, " samples"]
+    ) -> Float[torch.Tensor, " samples"]:
         """What the objective maximises, sample by sample."""
         return self.objective.utility(scores, self._flat(places))
 
     def rewards(
         self,
         scores: Scores,
-        places: Int[torch.Tensor, "samples"],
+        places: Int[torch.Tensor, " samples"],
         log_ratio: Float[torch.Tensor, "samples time"],
         live: Bool[torch.Tensor, "samples time"],
         beta: float,
@@ -129,7 +129,7 @@ class Shaper:
         return rewards.scatter(1, last, (utility - fixed - beta * price * total)[:, None])
 
     def parts(
-        self, scores: Scores, places: Int[torch.Tensor, "samples"]
+        self, scores: Scores, places: Int[torch.Tensor, " samples"]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Utility u, and what beta multiplies: a fixed charge, and the price c of the log-ratio.
 
@@ -143,7 +143,7 @@ class Shaper:
         fixed = price if self.objective.form == "kl" else torch.zeros_like(price)
         return utility, fixed, price
 
-    def _flat(self, places: Int[torch.Tensor, "samples"]) -> Binding:
+    def _flat(self, places: Int[torch.Tensor, " samples"]) -> Binding:
         """The binding of a table of prompts, for samples of some of them."""
         table = self._table
         flat: dict[str, Any] = {}

@@ -115,7 +115,7 @@ def gaussian_proxy_gold(n: int, rho: float) -> float:
     return rho * gaussian_max_mean(n)
 
 
-def additive_noise_gold(sizes: Sequence[int], noise: Any) -> Float[np.ndarray, "sizes"]:
+def additive_noise_gold(sizes: Sequence[int], noise: Any) -> Float[np.ndarray, " sizes"]:
     """Expected gold of best-of-n for each n in `sizes` when proxy = gold + noise.
 
     Gold is standard normal, `noise` an independent frozen `scipy.stats` distribution. Heavy tails

@@ -25,7 +25,7 @@ class Cone(NamedTuple):
     lines: Float[np.ndarray, "lines n"]
 
 
-def simplex_cone(support: Bool[np.ndarray, "n"]) -> Cone:
+def simplex_cone(support: Bool[np.ndarray, " n"]) -> Cone:
     """Cone of the displacements pi - pi0 over all distributions pi, for pi0 with this support.
 
     Lines move mass inside the support, rays bring mass to a response outside of it. Raises
@@ -42,7 +42,7 @@ def simplex_cone(support: Bool[np.ndarray, "n"]) -> Cone:
     return Cone(moves[~support], moves[inside])
 
 
-def cone_probability(weights: Float[np.ndarray, "faces"], b: Number) -> Number:
+def cone_probability(weights: Float[np.ndarray, " faces"], b: Number) -> Number:
     """P(sup over D of (R'd - b|d|_S) <= 0) = sum_k v_k F_k(b^2), for r constant on D.
 
     `weights` holds v_0..v_m; k = 0 is an atom, since F_0 = 1. Never below `sharp_bound` of m.
@@ -60,7 +60,7 @@ def cone_intrinsic_volumes(
     *,
     draws: int | None = None,
     rng: np.random.Generator | None = None,
-) -> Float[np.ndarray, "faces"]:
+) -> Float[np.ndarray, " faces"]:
     """v_0..v_m of S^(1/2) cone. S is (n, n) or its diagonal (n,).
 
     Exact where the cone has at most two rays. Otherwise `draws` normal vectors are projected on

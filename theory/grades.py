@@ -25,7 +25,7 @@ class Expert(Protocol):
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Int[np.ndarray, "samples"]:
+    ) -> Int[np.ndarray, " samples"]:
         """Grades 1..5, or `MISSING`: what cannot be read is counted, never guessed."""
         ...
 
@@ -36,7 +36,7 @@ class Scorer(Protocol):
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Float[np.ndarray, "samples"]:
+    ) -> Float[np.ndarray, " samples"]:
         """One score a response; NaN where there is none."""
         ...
 
@@ -60,7 +60,7 @@ class ScoreExpert:
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Int[np.ndarray, "samples"]:
+    ) -> Int[np.ndarray, " samples"]:
         """See `Expert`."""
         scores = np.asarray(self.score(prompts, responses), float)
         grades = np.searchsorted(self.edges, scores, side="right") + 1
@@ -96,7 +96,7 @@ class NoisyExpert:
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Int[np.ndarray, "samples"]:
+    ) -> Int[np.ndarray, " samples"]:
         """See `Expert`."""
         grades = self.expert(prompts, responses)
         moved = [self._moved(p, r) for p, r in zip(prompts, responses, strict=True)]
@@ -140,14 +140,14 @@ class FileExpert:
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Int[np.ndarray, "samples"]:
+    ) -> Int[np.ndarray, " samples"]:
         """See `Expert`."""
         keys = [(str(p), str(r)) for p, r in zip(prompts, responses, strict=True)]
         return np.array([self.grades.get(key, MISSING) for key in keys], int)
 
 
 def agreement(
-    first: Int[np.ndarray, "samples"], second: Int[np.ndarray, "samples"]
+    first: Int[np.ndarray, " samples"], second: Int[np.ndarray, " samples"]
 ) -> pd.DataFrame:
     """How two experts graded the same responses, by grade [ugda2025, Table 1].
 

@@ -21,7 +21,7 @@ from theory.solvers.ellipsoid import ROUNDING, Equalities, steepest
 
 def harm_probability(
     rule: Float[np.ndarray, "..."],
-    reward: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
     covariance: Float[np.ndarray, "..."],
 ) -> float:
     """P(r'A R <= 0) = Phi(-r'A r / sqrt(r'A S A'r)) of any linear rule A, (n, n) or diagonal.
@@ -46,7 +46,7 @@ def harm_probability(
 
 
 def harm_probability_unaware(
-    reward: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
     covariance: Float[np.ndarray, "..."],
     *,
     equalities: Equalities = "sum",
@@ -69,7 +69,7 @@ def harm_probability_unaware(
 
 
 def harm_probability_aware(
-    reward: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
     covariance: Float[np.ndarray, "..."],
     *,
     equalities: Equalities = "sum",

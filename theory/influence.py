@@ -84,7 +84,7 @@ def adam_step_as_printed(
 def sgd_influence(
     validation: Float[Any, "checkpoints tasks parameters"],
     gradients: Float[Any, "checkpoints candidates parameters"],
-    learning_rates: Float[Any, "checkpoints"],
+    learning_rates: Float[Any, " checkpoints"],
 ) -> Float[Any, "candidates tasks"]:
     """First-order drop of each task's loss from training on each candidate once a checkpoint.
 
@@ -97,7 +97,7 @@ def sgd_influence(
 def cosine_influence(
     validation: Float[Any, "checkpoints tasks parameters"],
     directions: Float[Any, "checkpoints candidates parameters"],
-    learning_rates: Float[Any, "checkpoints"],
+    learning_rates: Float[Any, " checkpoints"],
 ) -> Float[Any, "candidates tasks"]:
     """Adam influence of each candidate on each task [xia2024, Def. 3.1; ugda2025, Eqs 7 and 11].
 

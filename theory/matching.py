@@ -8,7 +8,7 @@ from theory.errors import InputError
 
 
 def matched_beta(
-    betas: Float[np.ndarray, "scan"], distances: Float[np.ndarray, "scan"], target: float
+    betas: Float[np.ndarray, " scan"], distances: Float[np.ndarray, " scan"], target: float
 ) -> float:
     """Where the final KL of policies trained at several beta first reaches a target.
 

@@ -51,7 +51,7 @@ def simulate(
     rng: np.random.Generator,
     workers: int = 1,
     block_rows: int = BLOCK_ROWS,
-    edges: Mapping[str, Float[np.ndarray, "edges"]] | None = None,
+    edges: Mapping[str, Float[np.ndarray, " edges"]] | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] | None = None,
 ) -> Simulation:
     """Run `kernel` until it has given `draws` rows, and keep counts, moments and histograms.

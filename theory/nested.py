@@ -45,7 +45,7 @@ def nested_bootstrap(
     *,
     rng: np.random.Generator,
     draws: int,
-) -> Float[np.ndarray, "draws"]:
+) -> Float[np.ndarray, " draws"]:
     """`statistic` of resampled returns: members first, then trials within each of them.
 
     Trials of one member are not independent, so that resampling policies alone gives intervals

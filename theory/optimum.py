@@ -26,7 +26,7 @@ def solve(
     log_reference: Float[Any, "*#batch n"],
     scores: Scores,
     *,
-    prompt_weights: Float[Any, "prompts"] | None = None,
+    prompt_weights: Float[Any, " prompts"] | None = None,
     domain: str = "simplex",
     method: str = "auto",
 ) -> Solution:
@@ -80,7 +80,7 @@ def bind(
     log_reference: Float[Any, "*#batch n"],
     *,
     log_policy: Float[Any, "*#batch n"] | None = None,
-    prompt_weights: Float[Any, "prompts"] | None = None,
+    prompt_weights: Float[Any, " prompts"] | None = None,
 ) -> Bound:
     """Fix what the objective needs from a batch, so that it can be evaluated sample by sample.
 
@@ -105,7 +105,7 @@ def batch_statistics(
     objective: Objective,
     scores: Scores,
     log_reference: Float[Any, "*#batch n"],
-    prompt_weights: Float[Any, "prompts"] | None,
+    prompt_weights: Float[Any, " prompts"] | None,
 ) -> Binding:
     """The `Binding` fields that are means over a table under the reference."""
     if not objective.needs & {"mean_variance", "prompt_variance"}:

@@ -75,11 +75,11 @@ class GaoCurve:
 
 
 def fit(
-    kl: Float[np.ndarray, "points"],
-    gold: Float[np.ndarray, "points"],
+    kl: Float[np.ndarray, " points"],
+    gold: Float[np.ndarray, " points"],
     kind: str,
     *,
-    weights: Float[np.ndarray, "points"] | None = None,
+    weights: Float[np.ndarray, " points"] | None = None,
 ) -> GaoCurve:
     """Fit Gao's law: minimise over (a, b) the sum of w (gold/d - a + b x)^2, x = d or ln d.
 

@@ -86,13 +86,13 @@ def sample_preferences(
 class LinearHead(NamedTuple):
     """A reward head r = features @ weights and its Laplace posterior covariance."""
 
-    weights: Float[np.ndarray, "features"]
+    weights: Float[np.ndarray, " features"]
     covariance: Float[np.ndarray, "features features"]
 
 
 def gradient(
-    difference: Float[np.ndarray, "pairs features"], weights: Float[np.ndarray, "features"]
-) -> Float[np.ndarray, "features"]:
+    difference: Float[np.ndarray, "pairs features"], weights: Float[np.ndarray, " features"]
+) -> Float[np.ndarray, " features"]:
     """Gradient in the head's weights of the total log-likelihood: sum of sigmoid(-m) difference.
 
     `difference` is features chosen - rejected and m = difference @ weights.
@@ -101,7 +101,7 @@ def gradient(
 
 
 def fisher_information(
-    difference: Float[np.ndarray, "pairs features"], weights: Float[np.ndarray, "features"]
+    difference: Float[np.ndarray, "pairs features"], weights: Float[np.ndarray, " features"]
 ) -> Float[np.ndarray, "features features"]:
     """Fisher information of the pairs: sum of sigmoid(m) sigmoid(-m) difference difference'.
 

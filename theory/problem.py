@@ -35,7 +35,7 @@ class Problem:
     members: Float[np.ndarray, "*runs prompts n m"] | None
     metric: Float[np.ndarray, "..."]
     log_reference: Float[np.ndarray, "*runs prompts n"]
-    prompt_weights: Float[np.ndarray, "prompts"] | None
+    prompt_weights: Float[np.ndarray, " prompts"] | None
     domain: str
 
     @property
@@ -128,7 +128,7 @@ def make_problem(
     log_reference: Float[np.ndarray, "*#batch n"],
     scores: Scores,
     *,
-    prompt_weights: Float[np.ndarray, "prompts"] | None,
+    prompt_weights: Float[np.ndarray, " prompts"] | None,
     domain: str,
 ) -> Problem:
     """Check and evaluate the parts of an objective on NumPy scores with a prompt axis.

@@ -62,7 +62,7 @@ class SignProjection:
 
 
 def inner_product_variance(
-    u: Float[Any, "parameters"], v: Float[Any, "parameters"], dimension: int
+    u: Float[Any, " parameters"], v: Float[Any, " parameters"], dimension: int
 ) -> float:
     """Variance of the projected inner product: (|u|^2 |v|^2 + <u,v>^2 - 2 sum u^2 v^2)/dimension.
 

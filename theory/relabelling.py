@@ -9,7 +9,9 @@ from theory import checks
 from theory.errors import InputError
 
 
-def top_fraction(values: Float[np.ndarray, "samples"], threshold: float) -> Int[np.ndarray, "kept"]:
+def top_fraction(
+    values: Float[np.ndarray, " samples"], threshold: float
+) -> Int[np.ndarray, " kept"]:
     """Indices with Rank(value) > threshold, largest first [ugda2025, Eqs 9 and 12].
 
     Ranks are 1/N, ..., 1 ascending, so N - floor(threshold N) samples are kept; of tied values the
@@ -23,11 +25,11 @@ def top_fraction(values: Float[np.ndarray, "samples"], threshold: float) -> Int[
 
 
 def select(
-    variance: Float[np.ndarray, "samples"],
-    influence: Float[np.ndarray, "samples"],
+    variance: Float[np.ndarray, " samples"],
+    influence: Float[np.ndarray, " samples"],
     gamma: float = 0.5,
     eta: float = 0.5,
-) -> Int[np.ndarray, "kept"]:
+) -> Int[np.ndarray, " kept"]:
     """Indices kept by variance (top 1 - gamma), then of those by influence (top 1 - eta).
 
     Most influential first; 25% of the samples by default [ugda2025, Eqs 9 and 12]. `influence` may
@@ -44,7 +46,7 @@ def select(
 
 def quantile_targets(
     scores: Float[np.ndarray, "samples k"],
-    labels: Int[np.ndarray, "samples"],
+    labels: Int[np.ndarray, " samples"],
     *,
     grades: int = 5,
 ) -> Float[np.ndarray, "samples k"]:
@@ -62,7 +64,7 @@ def quantile_targets(
 
 def quantile_targets_as_printed(
     scores: Float[np.ndarray, "samples k"],
-    labels: Int[np.ndarray, "samples"],
+    labels: Int[np.ndarray, " samples"],
     *,
     grades: int = 5,
 ) -> Float[np.ndarray, "samples k"]:

@@ -92,8 +92,8 @@ class UnawareReturn:
     """
 
     eps: float
-    signal: Float[np.ndarray, "m"]
-    variances: Float[np.ndarray, "m"]
+    signal: Float[np.ndarray, " m"]
+    variances: Float[np.ndarray, " m"]
 
     def moments(self) -> ReturnMoments:
         """Quadrature in s = e^u of the laws of y'Y under the weight exp(-s |Y|^2).
@@ -122,10 +122,10 @@ class UnawareReturn:
 
 def delta_method(
     eps: float,
-    linear: Float[np.ndarray, "n"],
-    square: Float[np.ndarray, "n"],
-    reward: Float[np.ndarray, "n"],
-    variances: Float[np.ndarray, "n"],
+    linear: Float[np.ndarray, " n"],
+    square: Float[np.ndarray, " n"],
+    reward: Float[np.ndarray, " n"],
+    variances: Float[np.ndarray, " n"],
 ) -> ReturnMoments:
     """W = sqrt(eps) N / sqrt(Q), N = sum linear r R and Q = sum square R^2, for many cells.
 
@@ -144,7 +144,7 @@ def delta_method(
 
 
 def aware_return(
-    reward: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
     covariance: Float[np.ndarray, "..."],
     *,
     eps: float,
@@ -164,7 +164,7 @@ def aware_return(
 
 
 def unaware_return(
-    reward: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
     covariance: Float[np.ndarray, "..."],
     *,
     eps: float,

@@ -27,8 +27,8 @@ class RuleColumns(NamedTuple):
 
     eps: float
     constant: float
-    linear: Float32[np.ndarray, "n"]
-    square: Float32[np.ndarray, "n"]
+    linear: Float32[np.ndarray, " n"]
+    square: Float32[np.ndarray, " n"]
     removed: Float32[np.ndarray, "rows n"]
 
     def products(self, z: Float32[np.ndarray, "draws n"]) -> list[np.ndarray]:
@@ -37,7 +37,7 @@ class RuleColumns(NamedTuple):
 
     def improvement(
         self, products: list[np.ndarray], squares: Float32[np.ndarray, "draws n"]
-    ) -> Float[np.ndarray, "draws"]:
+    ) -> Float[np.ndarray, " draws"]:
         """(pi - pi0)'r of each draw.
 
         R'A R is at least (r'A R)^2 / r'A r, also where few directions leave it to rounding.
@@ -61,7 +61,7 @@ class ReturnSampler:
 
     def __call__(
         self, rng: np.random.Generator, rows: int
-    ) -> Mapping[str, Shaped[np.ndarray, "rows"]]:
+    ) -> Mapping[str, Shaped[np.ndarray, " rows"]]:
         """Draw `rows` estimates R and return the columns."""
         z = normal_rows(rng, rows, len(self.aware_rule.linear))
         rules = (self.unaware_rule, self.aware_rule)
@@ -82,8 +82,8 @@ class ReturnSampler:
 
 
 def return_sampler(
-    reward: Float[np.ndarray, "n"],
-    variances: Float[np.ndarray, "n"],
+    reward: Float[np.ndarray, " n"],
+    variances: Float[np.ndarray, " n"],
     *,
     unaware_eps: float,
     aware_eps: float,

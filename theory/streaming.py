@@ -17,7 +17,7 @@ class Events:
     draws: int
 
     @classmethod
-    def of(cls, happened: Bool[np.ndarray, "draws"]) -> "Events":
+    def of(cls, happened: Bool[np.ndarray, " draws"]) -> "Events":
         """Count one block."""
         return cls(int(np.count_nonzero(happened)), len(happened))
 
@@ -44,7 +44,7 @@ class Moments:
     squared_deviations: float
 
     @classmethod
-    def of(cls, values: Shaped[np.ndarray, "draws"]) -> "Moments":
+    def of(cls, values: Shaped[np.ndarray, " draws"]) -> "Moments":
         """Moments of one block, in float64."""
         mean = float(values.mean(dtype=float))
         deviations = np.subtract(values, mean, dtype=float)
@@ -80,13 +80,13 @@ class Moments:
 class Histogram:
     """Counts between edges; values outside of all edges are counted in `outside`."""
 
-    edges: Float[np.ndarray, "edges"]
-    counts: Int[np.ndarray, "bins"]
+    edges: Float[np.ndarray, " edges"]
+    counts: Int[np.ndarray, " bins"]
     outside: int
 
     @classmethod
     def of(
-        cls, values: Shaped[np.ndarray, "draws"], edges: Float[np.ndarray, "edges"]
+        cls, values: Shaped[np.ndarray, " draws"], edges: Float[np.ndarray, " edges"]
     ) -> "Histogram":
         """Count one block. Bins are closed on the left, the last one on both sides."""
         counts, _ = np.histogram(values, edges)
@@ -96,6 +96,6 @@ class Histogram:
         """Both blocks together."""
         return Histogram(self.edges, self.counts + later.counts, self.outside + later.outside)
 
-    def density(self) -> Float[np.ndarray, "bins"]:
+    def density(self) -> Float[np.ndarray, " bins"]:
         """Density per unit of the value, draws outside of the edges included in the total."""
         return self.counts / (self.counts.sum() + self.outside) / np.diff(self.edges)

@@ -22,7 +22,7 @@ class MatchedStep(NamedTuple):
     sd_ratio: float
 
 
-def heterogeneity(variances: Float[np.ndarray, "n"]) -> float:
+def heterogeneity(variances: Float[np.ndarray, " n"]) -> float:
     """H = mean(S) mean(1/S) >= 1, with equality iff all variances are equal.
 
     sqrt(H) is the gain z2/z1 in signal to noise when r is independent of S.
@@ -34,7 +34,7 @@ def heterogeneity(variances: Float[np.ndarray, "n"]) -> float:
     return float(variances.mean() * (1 / variances).mean())
 
 
-def step_ratio(variances: Float[np.ndarray, "n"]) -> float:
+def step_ratio(variances: Float[np.ndarray, " n"]) -> float:
     """|d2| / |d1| ~ sqrt(min(S) mean(1/S)) <= 1 under eps~ = lambda_min(S) eps, for r'S^-1 r << n.
 
     The factor by which that calibration shortens the variance-aware step: most of the smaller
@@ -47,7 +47,9 @@ def step_ratio(variances: Float[np.ndarray, "n"]) -> float:
     return math.sqrt(float(variances.min() * (1 / variances).mean()))
 
 
-def matched_step(reward: Float[np.ndarray, "n"], variances: Float[np.ndarray, "n"]) -> MatchedStep:
+def matched_step(
+    reward: Float[np.ndarray, " n"], variances: Float[np.ndarray, " n"]
+) -> MatchedStep:
     """Ratios of mean and sd of d2'r and d1'r for d2 ~ S^-1 R and d1 ~ R of equal length.
 
     Large-n limit. For rewards that are small against the noise the variance-aware rule earns more
@@ -65,7 +67,7 @@ def matched_step(reward: Float[np.ndarray, "n"], variances: Float[np.ndarray, "n
 
 
 def plug_in_harm(
-    reward: Float[np.ndarray, "n"], variances: Float[np.ndarray, "n"], members: int
+    reward: Float[np.ndarray, " n"], variances: Float[np.ndarray, " n"], members: int
 ) -> float:
     """P(d'r <= 0) for d ~ S_hat^-1 R with S_hat = S chi2_nu / nu estimated from k = nu + 1 members.
 
@@ -88,7 +90,7 @@ def plug_in_harm(
     return float(ndtr(-math.sqrt(signal * (nu - 4) / (nu - 2))))
 
 
-def plug_in_wins(variances: Float[np.ndarray, "n"], members: int) -> bool:
+def plug_in_wins(variances: Float[np.ndarray, " n"], members: int) -> bool:
     """Whether variances estimated from k members beat ignoring them: H > (nu - 2)/(nu - 4).
 
     nu = k - 1; for many cells and r independent of S. False for k <= 5 whatever S is.

@@ -22,7 +22,7 @@ NOTABLE = 0.1
 class Unseen(NamedTuple):
     """Comparisons of a prompt's best response with one that the data do not have."""
 
-    run: Int[np.ndarray, "pairs"]
+    run: Int[np.ndarray, " pairs"]
     chosen: Float[np.ndarray, "pairs members"]
     rejected: Float[np.ndarray, "pairs members"]
 

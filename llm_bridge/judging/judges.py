@@ -27,7 +27,7 @@ class Verdicts(NamedTuple):
     faults:       why outcomes are missing, and of how many questions (two a pair).
     """
 
-    outcomes: Float[np.ndarray, "samples"]
+    outcomes: Float[np.ndarray, " samples"]
     disagreement: float | None
     faults: dict[str, int]
 

@@ -20,7 +20,7 @@ DRAWS = 1000
 
 def head_to_head(
     verdicts: Verdicts,
-    difference: Float[np.ndarray, "samples"],
+    difference: Float[np.ndarray, " samples"],
     *,
     clusters: Sequence[Any] | None = None,
     level: float = 0.95,

@@ -31,7 +31,7 @@ class PublishedReward:
     @torch.no_grad()
     def __call__(
         self, prompts: Sequence[str], responses: Sequence[str]
-    ) -> Float[np.ndarray, "samples"]:
+    ) -> Float[np.ndarray, " samples"]:
         """One reward a text."""
         rows = [self._encode(p, r) for p, r in zip(prompts, responses, strict=True)]
         order = np.argsort([len(row) for row in rows], kind="stable")
@@ -56,7 +56,7 @@ class PublishedReward:
             )
         return tokens
 
-    def _score(self, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, "rows"]:
+    def _score(self, rows: Sequence[Sequence[int]]) -> Float[np.ndarray, " rows"]:
         """Decoders are read at the last token, whatever it is; encoders pool by themselves."""
         texts, pad = [torch.tensor(row) for row in rows], self.tokenizer.pad_token_id
         tokens = pad_sequence(texts, batch_first=True, padding_value=pad)

@@ -106,7 +106,7 @@ def token_distributions(
 
 
 def _placed(
-    values: Float[torch.Tensor, "tokens"], batch: Batch
+    values: Float[torch.Tensor, " tokens"], batch: Batch
 ) -> Float[torch.Tensor, "batch time"]:
     """Values of the live tokens where these are, 0 elsewhere."""
     return values.new_zeros(batch.live.shape).masked_scatter(batch.live, values)

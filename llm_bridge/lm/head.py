@@ -80,9 +80,9 @@ def tempered(
 
 def chosen_log_probabilities(
     logits: Float[torch.Tensor, "rows words"],
-    chosen: Int[torch.Tensor, "rows"],
+    chosen: Int[torch.Tensor, " rows"],
     temperature: float,
-) -> Float[torch.Tensor, "rows"]:
+) -> Float[torch.Tensor, " rows"]:
     """ln softmax(logits / temperature) of one word a row, in float32 at least.
 
     Takes the logits over: its backward pass turns them into their gradient where they are, so no
@@ -94,7 +94,7 @@ def chosen_log_probabilities(
 @torch.no_grad()
 def entropies(
     logits: Float[torch.Tensor, "rows words"], temperature: float
-) -> Float[torch.Tensor, "rows"]:
+) -> Float[torch.Tensor, " rows"]:
     """Of softmax(logits / temperature), in nats, in float32 at least, without gradients."""
     found = (tempered(logits[part], temperature) for part in parts(logits))
     logs = (torch.log_softmax(part, -1) for part in found)

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 def adapted_product(
     x: Float[torch.Tensor, "*rows in"],
     weight: Float[torch.Tensor, "in out"],
-    bias: Float[torch.Tensor, "out"] | None,
-    down: Float[torch.Tensor, "P in rank"],
+    bias: Float[torch.Tensor, " out"] | None,
+    down: Float[torch.Tensor, " P in rank"],
     up: Float[torch.Tensor, "P rank out"],
     *,
     scale: float,

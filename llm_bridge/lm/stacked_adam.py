@@ -34,7 +34,7 @@ class StackedAdamW:
         self.second = [torch.zeros_like(p) for p in self.parameters]
         self.steps = torch.zeros_like(self.weight_decay)
 
-    def norms(self, rows: Rows) -> Float[torch.Tensor, "rows"]:
+    def norms(self, rows: Rows) -> Float[torch.Tensor, " rows"]:
         """Of the gradients of some policies, over all of their parameters."""
         places = self._places(rows)
         return row_norms([_grad(p)[places] for p in self.parameters])
@@ -45,7 +45,7 @@ class StackedAdamW:
         rows: Rows,
         rates: Sequence[float],
         moving: Sequence[bool],
-        norms: Float[torch.Tensor, "rows"],
+        norms: Float[torch.Tensor, " rows"],
     ) -> None:
         """Move those of some policies that are `moving`; rates, norms: of each of them.
 
@@ -92,7 +92,7 @@ class StackedAdamW:
         return torch.tensor(values, dtype=torch.float64, device=self._device)
 
 
-def row_norms(tensors: Sequence[torch.Tensor]) -> Float[torch.Tensor, "rows"]:
+def row_norms(tensors: Sequence[torch.Tensor]) -> Float[torch.Tensor, " rows"]:
     """Of all numbers of each row, over several tensors."""
     return torch.stack([x.reshape(len(x), -1).norm(dim=1) for x in tensors]).norm(dim=0)
 

@@ -60,7 +60,7 @@ class Collected:
         )  # fmt: skip
         return _influence(self, asked, rows, str(self.folder))
 
-    def information(self, count: int) -> Float[np.ndarray, "samples"]:
+    def information(self, count: int) -> Float[np.ndarray, " samples"]:
         """Expected information of a grade of each sample, in nats, when `count` are asked in turn.
 
         A grade is the normalised score plus normal noise of standard deviation `NOISE`. The score

@@ -66,7 +66,7 @@ class EndpointExpert:
 
     def __call__(
         self, prompts: Collection[Any], responses: Collection[Any]
-    ) -> Int[np.ndarray, "samples"]:
+    ) -> Int[np.ndarray, " samples"]:
         """Grades, `MISSING` where the model gave none that could be read.
 
         Raises `InputError` as `Endpoint.ask`.

@@ -33,13 +33,13 @@ def adapter_matrices(model: Any) -> list[torch.nn.Linear]:
     return found
 
 
-def flat(tensors: Sequence[torch.Tensor]) -> Float[torch.Tensor, "parameters"]:
+def flat(tensors: Sequence[torch.Tensor]) -> Float[torch.Tensor, " parameters"]:
     """All their numbers in a row."""
     return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
 @torch.no_grad()
-def put(numbers: Float[torch.Tensor, "parameters"], weights: Sequence[torch.Tensor]) -> None:
+def put(numbers: Float[torch.Tensor, " parameters"], weights: Sequence[torch.Tensor]) -> None:
     """The inverse of `flat`, in place. Raises `InputError` for another count of numbers."""
     sizes = [weight.numel() for weight in weights]
     if len(numbers) != sum(sizes):

@@ -45,11 +45,11 @@ class Checkpoint:
     The printed recursion's [ugda2025, Eq. 6] are float64, since they grow without bound.
     """
 
-    parameters: Float[torch.Tensor, "parameters"]
-    first: Float[torch.Tensor, "parameters"]
-    second: Float[torch.Tensor, "parameters"]
-    first_as_printed: Float[torch.Tensor, "parameters"]
-    second_as_printed: Float[torch.Tensor, "parameters"]
+    parameters: Float[torch.Tensor, " parameters"]
+    first: Float[torch.Tensor, " parameters"]
+    second: Float[torch.Tensor, " parameters"]
+    first_as_printed: Float[torch.Tensor, " parameters"]
+    second_as_printed: Float[torch.Tensor, " parameters"]
     updates: int
     learning_rate: float
 
@@ -201,7 +201,7 @@ def _alike(
 
 def sample_batches(
     model: Any, samples: Samples, temperature: float
-) -> Iterator[tuple[Int[torch.Tensor, "rows"], Float[torch.Tensor, "rows parameters"]]]:
+) -> Iterator[tuple[Int[torch.Tensor, " rows"], Float[torch.Tensor, "rows parameters"]]]:
     """Of all samples, in batches of similar length: which rows, and their gradients."""
     for rows in of_similar_length(samples.batch, texts=TEXTS, tokens=TOKENS):
         batch, own = samples.batch[rows].trimmed().to(model.device), samples.weights
@@ -212,6 +212,6 @@ def sample_batches(
 
 def _mean_gradient(
     model: Any, batch: Batch, temperature: float
-) -> Float[torch.Tensor, "parameters"]:
+) -> Float[torch.Tensor, " parameters"]:
     found = sample_batches(model, Samples(batch), temperature)
     return sum((part.sum(0) for _, part in found), torch.zeros(())) / len(batch)

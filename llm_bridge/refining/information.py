@@ -24,7 +24,7 @@ class Features(NamedTuple):
 
 
 def head_posterior(
-    features: Features, margins: Float[np.ndarray, "pairs"], scale: float
+    features: Features, margins: Float[np.ndarray, " pairs"], scale: float
 ) -> Float[np.ndarray, "width width"]:
     """Laplace covariance of the weights w of a head whose scores are w' f, in units of `scale`.
 
@@ -47,7 +47,7 @@ def head_information(
     covariance: Float[np.ndarray, "width width"],
     noise: float,
     count: int,
-) -> Float[np.ndarray, "samples"]:
+) -> Float[np.ndarray, " samples"]:
     """`theory.information.information_gains` of the scores of samples, without their covariance.
 
     Labels are asked in turn, each of the sample that tells most beside those before; what one tells

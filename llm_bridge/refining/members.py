@@ -50,7 +50,7 @@ class Refit:
 
     def __call__(
         self, ensemble: Ensemble, targets: Targets, pairs: Pairs | None = None, *, seed: int
-    ) -> tuple[Ensemble, Float[np.ndarray, "k"]]:
+    ) -> tuple[Ensemble, Float[np.ndarray, " k"]]:
         """A refined copy, and the mean losses of its members over the last tenth of the steps.
 
         pairs: comparisons to learn from at the same time, each as often as the ensemble's split has
@@ -88,7 +88,7 @@ class Refit:
         pairs: Pairs | None,
         counts: Float[np.ndarray, "pairs k"],
         rng: np.random.Generator,
-    ) -> Float[np.ndarray, "k"]:
+    ) -> Float[np.ndarray, " k"]:
         """Squared errors of some members; rows from the number of pairs on are targets."""
         start, wanted = len(counts), targets.scores
         texts = model.encode(targets.prompts, targets.responses)

@@ -96,7 +96,7 @@ def _refined(
 
 
 def _judged(
-    gold: Float[np.ndarray, "responses"], first: Float[np.ndarray, "responses"], tie: float
+    gold: Float[np.ndarray, " responses"], first: Float[np.ndarray, " responses"], tie: float
 ) -> dict[str, float]:
     gap = gold - first
     return {

@@ -101,7 +101,7 @@ def _ugda(known: Mapping[tuple[str, str], pd.Series]) -> tuple[str, str] | None:
     return next((key for key in known if key[0] == UGDA), None)
 
 
-def _paired(values: Float[np.ndarray, "seeds"]) -> dict[str, float]:
+def _paired(values: Float[np.ndarray, " seeds"]) -> dict[str, float]:
     low = high = np.nan
     if len(values) > 1:
         reach = stats.t.ppf(1 - ALPHA / 2, len(values) - 1) * stats.sem(values)

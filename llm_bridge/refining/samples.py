@@ -16,7 +16,7 @@ from theory.relabelling import top_fraction
 
 
 def encoded(
-    own: Interactions, rows: Int[np.ndarray, "rows"], tokenizer: Any, limit: int, loss: str
+    own: Interactions, rows: Int[np.ndarray, " rows"], tokenizer: Any, limit: int, loss: str
 ) -> Samples:
     """Some interactions as they were drawn; for the 'ppo' loss with the advantages of their tokens.
 
@@ -49,7 +49,7 @@ def validation_batches(pairs: Pairs, tasks: int, tokenizer: Any, limit: int) -> 
     ]
 
 
-def top_rows(variance: Float[np.ndarray, "samples"], gamma: float) -> Int[np.ndarray, "rows"]:
+def top_rows(variance: Float[np.ndarray, " samples"], gamma: float) -> Int[np.ndarray, " rows"]:
     """Samples that a selection may keep by their variance, whichever way ties are broken."""
     kept = top_fraction(variance, gamma)
     return np.flatnonzero(variance >= variance[kept].min())

@@ -199,7 +199,7 @@ class TextRefinement:
         found = {name: np.stack([rows[name].to_numpy() for rows in frames]) for name in names}
         return {**found, "judged": np.stack(judged), "accuracy": np.array(accuracy)}
 
-    def judge(self, seed: int, model: Any = None) -> Float[np.ndarray, "responses"]:
+    def judge(self, seed: int, model: Any = None) -> Float[np.ndarray, " responses"]:
         """True rewards of `judged` responses of a policy, the reference unless given.
 
         Prompts come in turn. NaN where there is no true reward.
@@ -224,7 +224,7 @@ class TextRefinement:
 
     def _refined(
         self, ensemble: Ensemble, index: int, targets: Targets, seed: int
-    ) -> tuple[Ensemble, Float[np.ndarray, "k"]]:
+    ) -> tuple[Ensemble, Float[np.ndarray, " k"]]:
         """After training on the targets, and the last losses of the members."""
         if not self.anew:
             return self.refit(ensemble, targets, seed=seed)
@@ -251,5 +251,5 @@ class TextRefinement:
         )  # fmt: skip
 
 
-def _some(texts: list[str], rows: Int[np.ndarray, "rows"]) -> list[str]:
+def _some(texts: list[str], rows: Int[np.ndarray, " rows"]) -> list[str]:
     return [texts[row] for row in rows.tolist()]

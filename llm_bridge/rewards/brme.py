@@ -59,7 +59,7 @@ def gaussian(
 def train_gaussian(
     model: GaussianRewardModel,
     pairs: Pairs,
-    preference: Float[np.ndarray, "pairs"],
+    preference: Float[np.ndarray, " pairs"],
     weights: Float[np.ndarray, "pairs k"],
     settings: RewardTraining,
     brme: Brme,

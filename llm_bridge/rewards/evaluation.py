@@ -68,7 +68,7 @@ def margins(score: Scorer, pairs: Pairs) -> Float[np.ndarray, "pairs k"]:
 def evaluate(
     margin: Float[np.ndarray, "pairs k"],
     *,
-    known: Float[np.ndarray, "pairs"] | None = None,
+    known: Float[np.ndarray, " pairs"] | None = None,
     bins: int = 10,
     alpha: float = 0.05,
 ) -> Evaluation:
@@ -96,7 +96,7 @@ def evaluate(
     return Evaluation(members, table, told, rank, coverage(mean, std, known, alpha=alpha))
 
 
-def _row(margin: Float[np.ndarray, "pairs"], bins: int, alpha: float) -> dict[str, float]:
+def _row(margin: Float[np.ndarray, " pairs"], bins: int, alpha: float) -> dict[str, float]:
     right = clopper_pearson(int((margin > 0).sum()), len(margin), alpha)
     spread = float(margin.std(ddof=1)) if len(margin) > 1 else np.inf
     middle = mean_interval(float(margin.mean()), spread, len(margin), alpha)
@@ -114,7 +114,7 @@ def _row(margin: Float[np.ndarray, "pairs"], bins: int, alpha: float) -> dict[st
 
 
 def reliability(
-    margin: Float[np.ndarray, "pairs"], *, bins: int = 10, alpha: float = 0.05
+    margin: Float[np.ndarray, " pairs"], *, bins: int = 10, alpha: float = 0.05
 ) -> pd.DataFrame:
     """Bins of equally many pairs: confidence sigma(|margin|) against the share that is right.
 
@@ -138,7 +138,7 @@ def reliability(
     )
 
 
-def calibration_error(margin: Float[np.ndarray, "pairs"], *, bins: int = 10) -> float:
+def calibration_error(margin: Float[np.ndarray, " pairs"], *, bins: int = 10) -> float:
     """Mean over pairs of |confidence - share right| of their bin, see `reliability`.
 
     Not negative, so that it is above zero even for a calibrated model, by about the width of the
@@ -150,7 +150,7 @@ def calibration_error(margin: Float[np.ndarray, "pairs"], *, bins: int = 10) -> 
 
 
 def auc(
-    first: Float[np.ndarray, "first"], second: Float[np.ndarray, "second"], *, alpha: float = 0.05
+    first: Float[np.ndarray, " first"], second: Float[np.ndarray, " second"], *, alpha: float = 0.05
 ) -> Auc:
     """P(first > second) + P(equal) / 2 for independent draws of each [delong1988].
 
@@ -168,8 +168,8 @@ def auc(
 
 
 def _placements(
-    values: Float[np.ndarray, "values"], others: Float[np.ndarray, "others"]
-) -> Float[np.ndarray, "values"]:
+    values: Float[np.ndarray, " values"], others: Float[np.ndarray, " others"]
+) -> Float[np.ndarray, " values"]:
     """Share of the others that each value is above, ties by half."""
     ordered = np.sort(others)
     below, up_to = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
@@ -177,9 +177,9 @@ def _placements(
 
 
 def coverage(
-    mean: Float[np.ndarray, "pairs"],
-    std: Float[np.ndarray, "pairs"],
-    known: Float[np.ndarray, "pairs"],
+    mean: Float[np.ndarray, " pairs"],
+    std: Float[np.ndarray, " pairs"],
+    known: Float[np.ndarray, " pairs"],
     *,
     alpha: float = 0.05,
 ) -> pd.DataFrame:

@@ -145,7 +145,7 @@ class Workshop:
 
     def _counts(
         self, pairs: int
-    ) -> tuple[Float[np.ndarray, "pairs"], Float[np.ndarray, "pairs k"]]:
+    ) -> tuple[Float[np.ndarray, " pairs"], Float[np.ndarray, "pairs k"]]:
         """How often the first stage and each member count a pair."""
         recipe, rest = self.recipe, np.arange(pairs)
         first, counts = np.ones(pairs), np.zeros((pairs, recipe.members))

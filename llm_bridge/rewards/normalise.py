@@ -35,7 +35,7 @@ class Normaliser:
     score: Scorer
     index: Mapping[str, int]
     offset: Float[torch.Tensor, "rows k"]
-    scale: Float[torch.Tensor, "k"]
+    scale: Float[torch.Tensor, " k"]
     table: Scores
     centring: str = "prompt"
 
@@ -81,7 +81,7 @@ class Normaliser:
         std = None if raw.head_std is None else raw.head_std / self.scale
         return Scores((raw.members - offset) / self.scale, std)
 
-    def places(self, prompts: Sequence[str]) -> Int[torch.Tensor, "samples"]:
+    def places(self, prompts: Sequence[str]) -> Int[torch.Tensor, " samples"]:
         """Rows of the prompts in `table`; `InputError` for one without reference responses."""
         unknown = next((prompt for prompt in prompts if prompt not in self.index), None)
         if unknown is not None:

@@ -18,7 +18,7 @@ def padded_on_the_left(batch: Batch) -> Batch:
     return Batch(tokens[:, :-1], mask[:, :-1], tokens[:, -1:], mask[:, -1:])
 
 
-def of_similar_length(batch: Batch, *, texts: int, tokens: int) -> list[Int[torch.Tensor, "_"]]:
+def of_similar_length(batch: Batch, *, texts: int, tokens: int) -> list[Int[torch.Tensor, " _"]]:
     """Rows, shortest first, in parts of so many texts and tokens at most, padding among them.
 
     A text of more tokens than that is a part of its own.

@@ -75,7 +75,7 @@ class _Priced:
                 "pass beta=reward.beta",
             )  # fmt: skip
 
-    def _betas(self) -> Float[torch.Tensor, "samples"]:
+    def _betas(self) -> Float[torch.Tensor, " samples"]:
         """Of the responses that were rewarded last, on this process."""
         prices = self._priced.prices
         assert prices is not None

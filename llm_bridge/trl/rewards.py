@@ -61,7 +61,7 @@ class RewardFunction:
             )  # fmt: skip
         self.objective, self.normaliser, self.priced = objective, normaliser, priced
         self.beta = objective.strength.beta
-        self.prices: Float[torch.Tensor, "samples"] | None = None
+        self.prices: Float[torch.Tensor, " samples"] | None = None
         """Of the last responses."""
         self.__name__ = (objective.name or "utility").replace(" ", "_")
         self._shaper, self._reader = Shaper(objective, normaliser), Reader(tokenizer)

@@ -61,7 +61,9 @@ class Crossing(NamedTuple):
 
 
 def first_crossing(
-    evaluate: Evaluate, level: float | Float[np.ndarray, "*#runs"], grid: Float[Any, "points *runs"]
+    evaluate: Evaluate,
+    level: float | Float[np.ndarray, "*#runs"],
+    grid: Float[Any, " points *runs"],
 ) -> Crossing:
     """The smallest x on the span of `grid` at which f(x) = level, for f > 0 of any shape.
 
@@ -82,8 +84,8 @@ def first_crossing(
 
 
 def all_crossings(
-    evaluate: Evaluate, level: float, grid: Float[np.ndarray, "points"]
-) -> Float[np.ndarray, "roots"]:
+    evaluate: Evaluate, level: float, grid: Float[np.ndarray, " points"]
+) -> Float[np.ndarray, " roots"]:
     """Every x on the grid's span at which f(x) = level, for one run; resolution as above."""
     above = np.stack([evaluate(x)[0] > level for x in grid])
     at = np.flatnonzero(above[1:] != above[:-1])

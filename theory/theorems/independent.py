@@ -12,12 +12,12 @@ from theory.arrays import logsumexp
 
 def mirror_ascent(
     reward: Callable[[np.ndarray], np.ndarray],
-    start: Float[np.ndarray, "n"],
-    reference: Float[np.ndarray, "n"],
+    start: Float[np.ndarray, " n"],
+    reference: Float[np.ndarray, " n"],
     *,
     rate: float,
     steps: int = 2000,
-) -> Float[np.ndarray, "n"]:
+) -> Float[np.ndarray, " n"]:
     """Where the natural policy gradient of a detached reward comes to rest.
 
     ln pi grows by rate * reward(ln(pi/reference)); the stationary points are those of the softmax
@@ -32,11 +32,11 @@ def mirror_ascent(
 
 def constrained_maximum(
     value: Callable[[np.ndarray], float],
-    start: Float[np.ndarray, "n"],
+    start: Float[np.ndarray, " n"],
     *,
     distribution: int,
     at_least_zero: Callable[[np.ndarray], Any] | None = None,
-) -> Float[np.ndarray, "n"]:
+) -> Float[np.ndarray, " n"]:
     """Maximise by SLSQP; the first `distribution` entries are probabilities that sum to 1."""
     constraints: list[Any] = [{"type": "eq", "fun": lambda x: x[:distribution].sum() - 1}]
     if at_least_zero is not None:
