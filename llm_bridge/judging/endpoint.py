@@ -1,31 +1,29 @@
 """A client of any server that speaks the chat completions of OpenAI: vLLM, llama.cpp, a vendor."""
 
-import hashlib
-import json
-import os
-import threading
-import time
+import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Generic, TypeVar
-from urllib.parse import urlsplit
-from urllib.request import Request
 
+from anyio import create_task_group, sleep
+from anyio.from_thread import start_blocking_portal
 from tqdm import tqdm
 
-from llm_bridge.judging.chat_reply import NO_CONNECTION, Failure, fetch, opener
+from llm_bridge.judging.chat_reply import NO_CONNECTION, Failure, Server
+from llm_bridge.judging.credentials import check_url, key_of
+from llm_bridge.judging.reply_cache import Kept, ReplyCache
 from theory import checks
 from theory.errors import InputError
-from theory.files import output_folder, write_text
 
 T = TypeVar("T")
 PATH = "/chat/completions"
 LONGEST_PAUSE = 300.0
 """Seconds; a server that asks for a longer pause than this has failed."""
+REQUESTS = 3
+"""For a reply that is kept and cannot be read: one in each of so many runs."""
 UNPARSED = "unparsed"
 
 
@@ -45,17 +43,19 @@ class Answers(Generic[T]):
 class Endpoint:
     """A model behind a chat endpoint, asked at temperature 0; replies are kept on disk.
 
-    url:      of the API, such as http://localhost:8000/v1.
+    url:      of the API, such as http://localhost:8000/v1; without keys or passwords.
     key:      None takes the environment variable `variable`, or sends none where that is unset.
     tokens:   the longest reply; None leaves it to the server.
-    timeout:  seconds a reply may stall.
+    timeout:  seconds a reply may take, from the request to its last byte.
     retries:  of a request that timed out or met a fault that may pass (429, 5xx, garbage ...).
     pause:    seconds before the first retry; it doubles with each. `Retry-After` is obeyed.
     interval: least number of seconds between the starts of two requests.
     workers:  requests under way at once.
     cache:    folder of replies, by url, model, prompt and tokens; None keeps none.
 
-    Raises `InputError` for numbers out of range and a url that is not http or https.
+    A kept reply that could not be read is asked for once more by each endpoint that is made, until
+    there were `REQUESTS` requests in all. Raises `InputError` for numbers out of range, a url that
+    is not http or https or that holds a secret, and a key that cannot be sent.
     """
 
     url: str
@@ -69,11 +69,11 @@ class Endpoint:
     interval: float = 0.0
     workers: int = 4
     cache: Path | None = None
+    _again: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise InputError("url", "an address such as http://localhost:8000/v1", self.url)
+        check_url(self.url)
+        key_of(self.key, self.variable)
         if self.tokens is not None:
             checks.positive("tokens", self.tokens)
         checks.positive_number("timeout", self.timeout)
@@ -90,17 +90,17 @@ class Endpoint:
         """Ask each prompt in a conversation of its own, and read the replies with `parse`.
 
         parse: the meaning of a reply's text, None where it has none. Such a reply is counted, as is
-        a request that failed for good; neither gets a value. Equal prompts are asked once.
+        a request that failed for good; neither gets a value. Equal prompts are asked once. What was
+        asked again, and files of the cache that were damaged, are told in a line on stderr.
 
         Raises `InputError` where the key, the url or the model is refused, where nothing listens,
         and where every request failed.
         """
-        if self.cache is not None:
-            output_folder(self.cache)
-        unique, ask = list(dict.fromkeys(prompts)), partial(self._reply, _Connection(self))
-        with ThreadPoolExecutor(self.workers) as pool:
-            replies = tqdm(pool.map(ask, unique), total=len(unique), unit="reply", disable=None)
-            known = dict(zip(unique, replies, strict=True))
+        unique = list(dict.fromkeys(prompts))
+        asking = _Asking(self, lambda reply: parse(reply) is not None)
+        with start_blocking_portal() as portal:
+            known = portal.call(asking.all, unique)
+        asking.tell()
         failed = [reply for reply in known.values() if isinstance(reply, Failure)]
         if failed and len(failed) == len(unique):
             raise InputError("url", "a server that answers", failed[0], self._named)
@@ -118,64 +118,100 @@ class Endpoint:
     def _named(self) -> str:
         return f"{self.address} was asked for model {self.model!r}"
 
-    def _reply(self, connection: "_Connection", prompt: str) -> str | Failure:
+
+class _Asking:
+    """The requests of one `ask`: their pace, their retries, and what is kept of them.
+
+    They are tasks of one thread, so that nothing but a pause or a request comes between their
+    steps, and all of them end where the caller is interrupted.
+    """
+
+    def __init__(self, endpoint: Endpoint, usable: Callable[[str], bool]) -> None:
+        self.endpoint, self.usable = endpoint, usable
+        self.server = Server(endpoint.address, key_of(endpoint.key, endpoint.variable))
+        self.cache = None if endpoint.cache is None else ReplyCache(endpoint.cache)
+        if self.cache is not None:
+            self.cache.open()
+        self.next_start, self.again = 0.0, 0
+
+    async def all(self, prompts: Sequence[str]) -> dict[str, str | Failure]:
+        """A reply to each; raises where no other prompt can fare better."""
+        known: dict[str, str | Failure] = {}
+        left = iter(tqdm(prompts, unit="reply", disable=None))
+        try:
+            async with self.server.client, create_task_group() as group:
+                for _ in range(min(self.endpoint.workers, len(prompts))):
+                    group.start_soon(self._work, left, known)
+        except BaseExceptionGroup as several:
+            raise several.exceptions[0] from None
+        return known
+
+    def tell(self) -> None:
+        """What was asked again, and why, on stderr."""
+        if self.again:
+            told = f"{self.again} kept replies could not be read and were asked for again"
+            print(f"{told}, at most {REQUESTS} times each in all", file=sys.stderr)
+        if self.cache is not None and self.cache.damaged:
+            count, first = len(self.cache.damaged), self.cache.damaged[0]
+            print(
+                f"{count} damaged files of replies, asked for again: {first} ...", file=sys.stderr
+            )
+
+    async def _work(self, left: Iterator[str], known: dict[str, str | Failure]) -> None:
+        for prompt in left:
+            known[prompt] = await self._reply(prompt)
+
+    async def _reply(self, prompt: str) -> str | Failure:
         """From the cache, or from the server."""
+        endpoint = self.endpoint
         body: dict[str, Any] = {
-            "model": self.model,
+            "model": endpoint.model,
             "messages": [{"role": "user", "content": prompt}],
             "temperature": 0,
         }
-        if self.tokens is not None:
-            body["max_tokens"] = self.tokens
+        if endpoint.tokens is not None:
+            body["max_tokens"] = endpoint.tokens
         if self.cache is None:
-            return connection.patiently(body)
-        described = json.dumps({"url": self.address, **body}, sort_keys=True)
-        kept = self.cache / f"{hashlib.sha256(described.encode()).hexdigest()}.txt"
-        if kept.exists():
-            return kept.read_text(encoding="utf-8")
-        reply = connection.patiently(body)
-        if isinstance(reply, str):
-            write_text(kept, reply)
+            return await self._patiently(body)
+        request = {"url": endpoint.address, **body}
+        kept = self.cache.read(request)
+        if kept is None:
+            reply = await self._patiently(body)
+            if isinstance(reply, str):
+                self.cache.write(request, Kept(reply, 1))
+                endpoint._again.add(prompt)
+            return reply
+        if self.usable(kept.reply) or kept.requests >= REQUESTS or prompt in endpoint._again:
+            return kept.reply
+        endpoint._again.add(prompt)
+        self.again += 1
+        await self._turn()
+        reply = await self.server.fetch(body, endpoint.timeout)
+        if isinstance(reply, Failure):
+            return kept.reply
+        self.cache.write(request, Kept(reply, kept.requests + 1))
         return reply
 
-
-class _Connection:
-    """The requests of one `ask`, from several threads: their pace and their retries."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint, self.opener = endpoint, opener(endpoint.address)
-        self.headers = {"Content-Type": "application/json"}
-        key = os.environ.get(endpoint.variable) if endpoint.key is None else endpoint.key
-        if key:
-            self.headers["Authorization"] = f"Bearer {key.strip()}"
-        self.lock, self.next_start = threading.Lock(), 0.0
-
-    def patiently(self, body: dict[str, Any]) -> str | Failure:
-        """One reply, tried for again while that may help; raises where no other prompt can fare
-        better.
-        """
+    async def _patiently(self, body: dict[str, Any]) -> str | Failure:
+        """One reply, tried for again while that may help; raises for what every prompt meets."""
         endpoint = self.endpoint
-        sent = json.dumps(body).encode()
         for attempt in range(endpoint.retries + 1):
-            self._wait_for_turn()
-            request = Request(endpoint.address, sent, self.headers)
-            reply = fetch(self.opener, request, endpoint.timeout)
+            await self._turn()
+            reply = await self.server.fetch(body, endpoint.timeout)
             if isinstance(reply, str):
                 return reply
             if reply.after is None or reply.after > LONGEST_PAUSE or attempt == endpoint.retries:
-                self._give_up_on(reply)
                 break
-            with self.lock:
-                self.next_start = max(self.next_start, time.monotonic() + reply.after)
-            time.sleep(endpoint.pause * 2**attempt)
+            self.next_start = max(self.next_start, monotonic() + reply.after)
+            await sleep(endpoint.pause * 2**attempt)
+        self._give_up_on(reply)
         return reply
 
-    def _wait_for_turn(self) -> None:
-        """Until the interval, and a pause that the server asked for, are over."""
-        with self.lock:
-            start = max(self.next_start, time.monotonic())
-            self.next_start = start + self.endpoint.interval
-        time.sleep(max(0.0, start - time.monotonic()))
+    async def _turn(self) -> None:
+        """Wait until the interval, and a pause that the server asked for, are over."""
+        start = max(self.next_start, monotonic())
+        self.next_start = start + self.endpoint.interval
+        await sleep(max(0.0, start - monotonic()))
 
     def _give_up_on(self, failure: Failure) -> None:
         """Raise for what every prompt would meet."""

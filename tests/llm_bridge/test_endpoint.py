@@ -127,14 +127,15 @@ class Clock:
     def monotonic(self):
         return self.now
 
-    def sleep(self, seconds):
+    async def sleep(self, seconds):
         self.now += seconds
 
 
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr("llm_bridge.judging.endpoint.time", clock)
+    for name in ("monotonic", "sleep"):
+        monkeypatch.setattr(f"llm_bridge.judging.endpoint.{name}", getattr(clock, name))
     return clock
 
 
