@@ -79,15 +79,6 @@ def key_of(given: str | None, variable: str) -> str:
     return bearer(given, "it")
 
 
-def _local(address: str) -> bool:
-    """Whether a server is on this machine."""
-    host = httpx2.URL(address).host
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 def quoted(text: str, key: str) -> str:
     """What a server said, without codes, or that it is not shown because the key is in it."""
 
