@@ -18,7 +18,7 @@ def test_a_power_law_is_matched_exactly(power, scale, place, order):
     assert found == pytest.approx(wanted, rel=EXACT)
 
 
-def test_the_first_crossing_from_strong_penalties_is_taken():
+def test_the_crossing_of_the_strongest_penalty_is_taken():
     """KL need not fall as beta grows: here 2 is passed between 1 and .1, and again below."""
     betas, reached = np.array([1.0, 0.1, 0.01, 0.001]), np.array([1.0, 4.0, 1.0, 8.0])
     assert matched_beta(betas, reached, 2.0) == pytest.approx(10**-0.5, rel=EXACT)

@@ -21,6 +21,9 @@ from theory.errors import InputError
 Array = Any
 """A NumPy array or a torch tensor. Functions that take it return the same kind."""
 
+WHOLE = 2**53
+"""Integers up to this are float64 numbers."""
+
 
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace shared by the arguments; `None` and Python scalars are ignored.
@@ -51,6 +54,33 @@ def to_numpy(array: Array) -> np.ndarray:
         if array.is_floating_point() and array.itemsize < 4:
             array = array.float()
     return np.asarray(array)
+
+
+def floats(**arrays: Array | None) -> list[Array | None]:
+    """Return named arrays in one floating dtype, the narrowest that holds them all.
+
+    Integers and booleans become float64, half precision float32 and extended precision float64;
+    an array that has the dtype already is returned as it is, and so is None. Raises `InputError`
+    for other dtypes, and for an integer beyond 2**53, whose neighbours float64 cannot tell apart.
+
+    >>> [a.dtype.name for a in floats(x=np.array([1, 2]), y=np.ones(1, np.float32))]
+    ['float64', 'float64']
+    """
+    given = {name: array for name, array in arrays.items() if array is not None}
+    xp = namespace(*given.values())
+    dtypes = [xp.float32]
+    for name, array in given.items():
+        exact = xp.isdtype(array.dtype, ("bool", "integral"))
+        if not exact and not xp.isdtype(array.dtype, "real floating"):
+            raise InputError(name, "real numbers", f"dtype {array.dtype}")
+        if exact and ((to_numpy(array) > WHOLE) | (to_numpy(array) < -WHOLE)).any():
+            raise InputError(
+                name, "integers up to 2**53, which float64 tells apart", f"dtype {array.dtype}",
+                "subtract a constant first",
+            )  # fmt: skip
+        dtypes.append(xp.float64 if exact or array.dtype.itemsize > 8 else array.dtype)
+    widest = xp.result_type(*dtypes)
+    return [a if a is None or a.dtype == widest else xp.astype(a, widest) for a in arrays.values()]
 
 
 def like(template: Array, array: np.ndarray) -> Array:

@@ -151,12 +151,22 @@ class Budget:
         checks.finite("eps", self.eps)
 
 
+AT_KL = "where several beta have that KL, at the largest"
+"""The choice of `TargetKL`, for captions and messages."""
+
+
 @dataclass(frozen=True)
 class TargetKL:
-    """Strength as a distance: the beta at which the mean plain KL(pi || pi0) equals `kl` nats.
+    """Strength as a distance: the largest beta at which the mean KL(pi || pi0) is `kl` nats.
 
-    With a varying coefficient plain KL is not monotone in beta and several beta may match; the
-    one with the largest expected utility is taken and all are reported.
+    With a coefficient that varies over responses plain KL is not monotone in beta, and several
+    beta may have the same KL: on utilities (1, .95, 0) with coefficients (5, .02, 1) there are
+    three at .42 nats. The largest is the one that is reached from the reference as the penalty is
+    weakened: by annealing, by a `Controller`, which starts at a strong penalty, and by a scan. It
+    has the smallest penalty of them, is a stable point of every controller (KL falls with beta
+    there, for the forms that are smallest at pi0), and no stronger penalty exceeds the KL. The
+    smallest beta would have the largest expected utility, that is, trust the reward models most.
+    `Solution.crossings` lists all.
     """
 
     kl: float

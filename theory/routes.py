@@ -13,7 +13,7 @@ from theory.penalties import Budget, Penalty, TargetKL
 from theory.problem import Optimum, Problem, need_penalty
 from theory.solvers import ellipsoid, quadratic
 from theory.solvers.member_mix import Inner, InnerSolver, member_mix, tilted
-from theory.solvers.roots import decreasing_root, first_crossing
+from theory.solvers.roots import crossings, decreasing_root
 from theory.solvers.weighted_kl import tilt
 from theory.solvers.weighted_kl_strength import at_budget, at_kl
 
@@ -47,7 +47,7 @@ def divergence_optimum(problem: Problem) -> Optimum:
     if isinstance(strength, TargetKL):
         at = at_kl(u, c, log_reference, form, strength.kl, problem.prompt_weights)
         found = _from_logs(at.log_policy, at.nu, at.beta, at.status)
-        return found._replace(crossings=at.roots)
+        return found._replace(crossings=at.betas)
     rows = (u, c, log_reference)
     if not strength.per_prompt:
         spent = at_budget(*rows, form, strength.eps, problem.prompt_weights)
@@ -189,22 +189,23 @@ def _spent(problem: Problem, budget: Budget, at: Callable[[Array], Optimum]) -> 
 
 
 def _matched(problem: Problem, target: float, at: Callable[[Array], Optimum]) -> Optimum:
-    """The smallest beta at which the plain KL meets `target`."""
+    """The largest beta at which the plain KL meets `target`."""
 
     def reached(log_beta: Array) -> tuple[Array, Array]:
         distance = problem.prompt_mean(kl(at(np.exp(log_beta)).log_policy, problem.log_reference))
         return distance, np.full_like(distance, np.nan)
 
     grid = np.linspace(*_log_betas(problem, target), SCAN_POINTS)
-    crossing = first_crossing(reached, target, grid)
-    found, far = crossing.count > 0, crossing.above
-    optimum = at(np.exp(np.where(found, crossing.x, grid[0])))
+    crossing = crossings(reached, target, grid)
+    log_beta, far = crossing.x[..., 0], crossing.above
+    found = ~np.isnan(log_beta)
+    optimum = at(np.exp(np.where(found, log_beta, grid[0])))
     lost = (~found & far)[..., None, None]
     return optimum._replace(
         policy=np.where(lost, np.nan, optimum.policy),
         log_policy=np.where(lost, np.nan, optimum.log_policy),
         status=np.select([found, far], ["optimal", "infeasible"], "slack"),
-        crossings=crossing.count,
+        crossings=np.exp(crossing.x),
     )
 
 

@@ -1,20 +1,22 @@
 """What k reward models said about each (prompt, response) pair."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from theory import checks
-from theory.arrays import Array, like, namespace, safe_sqrt, to_numpy
+from theory.arrays import Array, floats, like, namespace, safe_sqrt, to_numpy
 from theory.covariance import estimate_covariance
 from theory.shrinkage import shrink_variance
 
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Member scores with their moments; arrays are NumPy or torch, all of one kind.
+    """Hold member scores and their moments; arrays are NumPy or torch, all of one kind.
+
+    Numbers become floats of one dtype here, once (`theory.arrays.floats`): ratings may be integers.
 
     members:          (*batch, n, k) score of each of k reward models for each of n responses;
                       a batch of sampled pairs may also be flat, (samples, k).
@@ -31,13 +33,15 @@ class Scores:
     (array([2., 0.]), array([2., 0.]))
     """
 
-    members: Float[Any, "*cells k"]
-    head_std: Float[Any, "*cells k"] | None = None
-    known_variance: Float[Any, "*cells"] | None = None
-    known_covariance: Float[Any, "*cells n"] | None = None
+    members: Shaped[Any, "*cells k"]
+    head_std: Shaped[Any, "*cells k"] | None = None
+    known_variance: Shaped[Any, "*cells"] | None = None
+    known_covariance: Shaped[Any, "*cells n"] | None = None
 
     def __post_init__(self) -> None:
-        namespace(self.members, self.head_std, self.known_variance, self.known_covariance)
+        given = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name, array in zip(given, floats(**given), strict=True):
+            object.__setattr__(self, name, array)
         if self.members.ndim < 1 or self.members.shape[-1] < 1:
             raise checks.InputError(
                 "members", "of shape (*cells, k) with k >= 1", tuple(self.members.shape)
@@ -67,6 +71,7 @@ class Scores:
     @classmethod
     def known(cls, mean: Array, std: Array) -> "Scores":
         """One estimate with known standard deviation: the setting of [banerjee2024, Asm 2.1]."""
+        mean, std = floats(mean=mean, std=std)
         checks.positive("std", std, zero_allowed=True)
         return cls(mean[..., None], known_variance=std * std)
 

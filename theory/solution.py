@@ -35,7 +35,8 @@ class Solution:
     kkt_residual:      largest violation of the optimality conditions, relative to the largest
                        |u - nu|; of the project's own solvers at most 1e-9.
     member_weights:    (*runs, m) worst mixture of the members, for policy-level utilities.
-    crossings:         how many beta were seen at the target KL.
+    crossings:         (*runs, c) every beta seen at a target KL, the largest, which is `beta`,
+                       first; NaN where other runs have more.
     """
 
     objective: Objective

@@ -9,6 +9,7 @@ import torch
 from tests.laws import Draw
 from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.errors import InputError, SolveError, UnboundError
+from theory.matching import matched_beta
 from theory.mixes import PolicyWorstMix
 from theory.objective import Objective, penalty, sample_reward, value
 from theory.optimum import bind, solve
@@ -28,6 +29,7 @@ from theory.presets import (
     variance_aware_theorem,
     variance_unaware_theorem,
 )
+from theory.schedules import Controller
 from theory.scores import Scores
 from theory.solvers.weighted_kl_strength import betas_at_kl
 from theory.utilities import Mean
@@ -108,13 +110,38 @@ def test_one_prompt_needs_no_prompt_axis():
     assert alone.nu.shape == ()
 
 
-def test_several_beta_at_one_kl_are_counted():
-    scores = Scores.known(np.array([1.0, 0.95, 0.0]), np.sqrt([5.0, 0.02, 1.0]))
-    solution = solve(variance_aware(TargetKL(0.42)), UNIFORM, scores)
-    variance = np.array([[5.0, 0.02, 1.0]])
-    all_beta = betas_at_kl(np.array([[1.0, 0.95, 0.0]]), variance, UNIFORM[None], "bregman", 0.42)
-    assert solution.crossings == len(all_beta) == 3
-    assert abs(solution.beta - min(all_beta)) <= ROUNDING
+WAVY = np.array([1.0, 0.95, 0.0]), np.array([5.0, 0.02, 1.0])
+"""Utilities and coefficients whose optima have one KL at three beta."""
+
+
+@pytest.mark.parametrize("form", ["bregman", "quadratic"])
+def test_all_beta_at_one_kl_are_listed_and_the_largest_is_taken(form):
+    scores = Scores.known(WAVY[0], np.sqrt(WAVY[1]))
+    objective = replace(variance_aware(), form=form)
+    solution = solve(replace(objective, strength=TargetKL(0.42)), UNIFORM, scores)
+    found = solution.crossings[np.isfinite(solution.crossings)]
+    assert solution.beta == found[0] == found.max()
+    for beta in found:
+        there = solve(replace(objective, strength=Penalty(beta)), UNIFORM, scores)
+        assert abs(there.kl - 0.42) <= ROUNDING
+    if form == "bregman":
+        rows = (WAVY[0][None], WAVY[1][None], UNIFORM[None])
+        np.testing.assert_allclose(found[::-1], betas_at_kl(*rows, form, 0.42), rtol=EXACT)
+        assert len(found) == 3
+
+
+def test_every_way_to_one_kl_ends_at_the_same_beta():
+    """The exact optimum, a scan of trained strengths, and a controller."""
+    scores = Scores.known(WAVY[0], np.sqrt(WAVY[1]))
+    exact = solve(variance_aware(TargetKL(0.42)), UNIFORM, scores).beta
+    scan = np.geomspace(1e-3, 10, 40)
+    at = [solve(variance_aware(beta), UNIFORM, scores) for beta in scan]
+    assert matched_beta(scan, np.array([a.kl for a in at]), 0.42) == pytest.approx(exact, rel=0.01)
+    controller, log_beta = Controller(gain=0.5), np.log(2.0)
+    for _ in range(60):
+        here = solve(variance_aware(float(np.exp(log_beta))), UNIFORM, scores)
+        log_beta = controller.moved(log_beta, here.kl, 0.42)
+    assert np.exp(log_beta) == pytest.approx(exact, rel=1e-3)
 
 
 def test_zero_mass_stays_zero_under_divergences():

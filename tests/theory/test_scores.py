@@ -9,9 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from tests.laws import ALL, penalised
 from tests.theory.draws import MEMBERS, as_torch, log_distribution, scores, tables
 from tests.tolerance import EXACT, FLOAT32, ROUNDING
+from theory.arrays import to_numpy
 from theory.errors import InputError
+from theory.optimum import solve
 from theory.scores import Scores
 from theory.shrinkage import shrink_variance
 
@@ -169,7 +172,6 @@ def test_shrinking_keeps_the_kind_of_array(dtype):
     shrunk = table.shrunk()
     assert shrunk.var().dtype == dtype
     np.testing.assert_allclose(shrunk.var().numpy(), scores().shrunk().var(), rtol=FLOAT32)
-    assert as_torch(scores(), dtype=torch.bfloat16).shrunk().var().dtype == torch.bfloat16
 
 
 def test_copies():
@@ -260,3 +262,61 @@ def test_centring_needs_a_distribution_over_the_responses():
 def test_lists_are_refused():
     with refused("`arrays` must be NumPy or torch arrays", "list"):
         Scores([[0.0, 1.0]])
+
+
+RATINGS = np.array([[[1, 2, 3], [2, 2, 2], [1, 1, 5]]])
+THIRDS = np.log(np.full((1, 3), 1 / 3))
+KINDS = [
+    np.int8, np.uint8, np.int64, np.bool_, np.float16, np.float32, np.longdouble,
+    torch.int32, torch.bool, torch.bfloat16, torch.float16, torch.float32,
+]  # fmt: skip
+
+
+def cast(values, dtype):
+    return (
+        torch.tensor(values).to(dtype) if isinstance(dtype, torch.dtype) else values.astype(dtype)
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.bool_, np.float16, torch.int32], ids=str)
+@pytest.mark.parametrize("name", ALL)
+def test_ratings_of_any_dtype_are_the_floats_that_they_hold(name, dtype):
+    if name == "covariance_aware" or name == "safe":
+        pytest.importorskip("cvxpy")
+    given = cast(RATINGS > 1 if "bool" in str(dtype) else RATINGS, dtype)
+    held = to_numpy(given).astype(float)
+    std = cast(np.array([[[1, 2, 1], [2, 1, 1], [1, 1, 3]]]), dtype)
+    log_reference = cast(THIRDS, torch.float64) if isinstance(given, torch.Tensor) else THIRDS
+    found = solve(penalised(name), log_reference, Scores(given, head_std=std))
+    expected = solve(penalised(name), THIRDS, Scores(held, head_std=to_numpy(std).astype(float)))
+    np.testing.assert_allclose(to_numpy(found.policy), expected.policy, atol=FLOAT32)
+
+
+@pytest.mark.parametrize("dtype", KINDS, ids=str)
+def test_scores_are_floats_of_one_dtype(dtype):
+    members = cast(np.ones((2, 3)), dtype)
+    wide = cast(np.ones(2), torch.float64 if isinstance(dtype, torch.dtype) else float)
+    found = Scores(members, head_std=members, known_variance=wide)
+    assert found.members.dtype == found.head_std.dtype == found.known_variance.dtype == wide.dtype
+    assert Scores(wide[:, None]).members is not None
+    kept = wide[:, None]
+    assert Scores(kept).members is kept
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        np.array([[2**53 + 1, 0]]), np.array([[-(2**62), 0]]), np.array([[2**64 - 1]], np.uint64),
+        torch.tensor([[2**60]]), np.array([["1"]]), np.array([[1j]]), np.array([[None]]),
+        np.array([[1]], "datetime64[s]"), torch.ones((1, 1), dtype=torch.complex64),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_no_float_holds_is_refused(members):
+    with pytest.raises(InputError, match="members"):
+        Scores(members)
+
+
+def test_known_standard_deviations_may_be_small_integers():
+    found = Scores.known(np.array([1, 2]), np.array([100, 100], np.int8))
+    np.testing.assert_array_equal(found.var(), [1e4, 1e4])

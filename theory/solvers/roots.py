@@ -49,47 +49,53 @@ def decreasing_root(
     return x
 
 
-class Crossing(NamedTuple):
-    """Where a positive function of x first meets a level, one number a run.
+class Crossings(NamedTuple):
+    """Where a positive function of x meets a level.
 
-    `count` crossings were seen; where it is 0, `above` says on which side the function stays.
+    x:     (*runs, c) crossings seen, the largest first, NaN where a run has fewer than others.
+    above: (*runs) on which side the function is at the smallest x looked at.
     """
 
-    x: Float[Any, "*runs"]
-    count: Int[Any, "*runs"]
+    x: Float[Any, "*runs c"]
     above: Bool[Any, "*runs"]
 
 
-def first_crossing(
+def crossings(
     evaluate: Evaluate,
     level: float | Float[np.ndarray, "*#runs"],
     grid: Float[Any, " points *runs"],
-) -> Crossing:
-    """The smallest x on the span of `grid` at which f(x) = level, for f > 0 of any shape.
+) -> Crossings:
+    """Find the x on the span of an ascending `grid` at which f(x) = level, for f > 0 of any shape.
 
     `evaluate(x)` returns f and its slope (NaN where unknown). Sign changes between neighbouring
     grid points are refined; two crossings between the same two points are missed.
+
+    >>> wave = lambda x: (2 + np.sin(x), np.cos(x))
+    >>> crossings(wave, 2.0, np.linspace(1.0, 7.0, 20)).x.round(6)
+    array([6.283185, 3.141593])
     """
     above = np.stack([evaluate(x)[0] > level for x in grid])
-    crossing = above[1:] != above[:-1]
-    first = crossing.argmax(0)[None]
-    low, high, falling = (
-        np.take_along_axis(a, i, 0)[0]
-        for a, i in ((grid, first), (grid, first + 1), (above, first))
-    )
-    found = crossing.any(0)
-    ends = np.where(found, low, 0.0), np.where(found, high, 0.0)
-    x = _refine(evaluate, level, *ends, falling)
-    return Crossing(x, crossing.sum(0), above[0])
+    found = []
+    left = above[1:] != above[:-1]
+    while left.any() or not found:
+        at = last_crossing(left)
+        low, high, falling = (
+            np.take_along_axis(a, i[None], 0)[0]
+            for a, i in ((grid, at), (grid, at + 1), (above, at))
+        )
+        exists = left.any(0)
+        ends = np.where(exists, low, 0.0), np.where(exists, high, 0.0)
+        found.append(np.where(exists, _refine(evaluate, level, *ends, falling), np.nan))
+        np.put_along_axis(left, at[None], False, 0)
+    return Crossings(np.stack(found, axis=-1), above[0])
 
 
-def all_crossings(
-    evaluate: Evaluate, level: float, grid: Float[np.ndarray, " points"]
-) -> Float[np.ndarray, " roots"]:
-    """Every x on the grid's span at which f(x) = level, for one run; resolution as above."""
-    above = np.stack([evaluate(x)[0] > level for x in grid])
-    at = np.flatnonzero(above[1:] != above[:-1])
-    return _refine(evaluate, level, grid[at], grid[at + 1], above[at])
+def last_crossing(crossed: Bool[Any, " intervals *runs"]) -> Int[Any, "*runs"]:
+    """Choose among crossings of a level, in intervals ascending in x, that of the largest x.
+
+    The one rule by which every world goes where several beta have the same KL: see `TargetKL`.
+    """
+    return len(crossed) - 1 - crossed[::-1].argmax(0)
 
 
 def _refine(

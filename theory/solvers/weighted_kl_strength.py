@@ -3,11 +3,11 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from theory import checks
 from theory.arrays import Array
-from theory.solvers.roots import Evaluate, all_crossings, decreasing_root, first_crossing
+from theory.solvers.roots import Evaluate, crossings, decreasing_root
 from theory.solvers.weighted_kl import tilt_unchecked
 from theory.solvers.weighted_kl_path import Path, optima
 
@@ -30,17 +30,19 @@ class BudgetTilt(NamedTuple):
 
 
 class KLTilt(NamedTuple):
-    """Optimum at a plain KL, one row a run; `roots` counts the beta found at that KL.
+    """Optimum at a plain KL, one row a run.
 
-    `status` is 'optimal', 'slack' (every policy on the path is nearer: beta = 0, greedy) or
-    'infeasible' (every policy on the path is farther: policy, nu, beta and kl are NaN).
+    `betas` are all that were found at that KL, the largest, which is `beta`, first, and NaN where
+    other runs have more. `status` is 'optimal', 'slack' (every policy on the path is nearer:
+    beta = 0, greedy) or 'infeasible' (every policy on the path is farther: policy, nu, beta and kl
+    are NaN).
     """
 
     beta: Float[Any, "*runs"]
     log_policy: Float[Any, "*runs prompts n"]
     nu: Float[Any, "*runs prompts"]
     kl: Float[Any, "*runs"]
-    roots: Int[Any, "*runs"]
+    betas: Float[Any, "*runs c"]
     status: Any
 
 
@@ -107,29 +109,30 @@ def at_kl(
     kl: float | Float[np.ndarray, "*#runs"],
     prompt_weights: Float[np.ndarray, " prompts"] | None = None,
 ) -> KLTilt:
-    """The smallest beta > 0 a run with E_x KL(pi_beta || pi0) = kl nats, and its policy.
+    """The largest beta > 0 a run with E_x KL(pi_beta || pi0) = kl nats, and its policy.
 
-    E_x sum u pi falls with beta, so among several roots this is the one of largest expected
-    utility. With a coefficient that varies over i plain KL is not monotone in beta: crossings are
-    sought on a grid of 512 points in ln beta from the greedy limit to the limit of large beta,
-    and two roots between neighbouring points are missed. A coefficient that is constant over i
-    has at most one root, bracketed by the two ends. beta as in `at_budget`.
+    With a coefficient that varies over i plain KL is not monotone in beta, so several may match;
+    `theory.penalties.TargetKL` says why it is the largest. Crossings are sought on a grid of 512
+    points in ln beta from the greedy limit to the limit of large beta, and two roots between
+    neighbouring points are missed. A coefficient that is constant over i has at most one root,
+    bracketed by the two ends. beta as in `at_budget`.
 
     Raises `InputError` for values that are not finite, a kl or coefficient that is not positive,
     or an unknown form.
     """
     path = optima(utility, coefficient, log_reference, form, prompt_weights)
-    crossing = first_crossing(_reached(path), kl, _grid(path, kl))
-    found, near = crossing.count > 0, crossing.above
-    log_policy, nu = path.optimum(crossing.x)
+    crossing = crossings(_reached(path), kl, _grid(path, kl))
+    log_beta, near = crossing.x[..., 0], crossing.above
+    found = ~np.isnan(log_beta)
+    log_policy, nu = path.optimum(np.where(found, log_beta, 0.0))
     log_policy = _choose(~found & ~near, path.greedy, log_policy)
     log_policy = np.where((~found & near)[..., None, None], np.nan, log_policy)
     return KLTilt(
-        beta=np.select([found, near], [np.exp(crossing.x), np.nan], 0.0),
+        beta=np.select([found, near], [np.exp(log_beta), np.nan], 0.0),
         log_policy=log_policy,
         nu=np.select([found[..., None], near[..., None]], [nu, np.nan], path.best),
         kl=np.where(~found & near, np.nan, path.kl(log_policy)),
-        roots=crossing.count,
+        betas=np.exp(crossing.x),
         status=np.select([found, near], ["optimal", "infeasible"], "slack"),
     )
 
@@ -144,15 +147,15 @@ def betas_at_kl(
 ) -> list[float]:
     """All beta of one run at which E_x KL(pi_beta || pi0) = kl, in increasing order.
 
-    Found like the root of `at_kl`, whose resolution and errors apply.
+    Found by `at_kl`, whose resolution and errors apply, and which takes the last.
 
     >>> uniform = np.log(np.ones((1, 3)) / 3)
     >>> r, c = np.array([[1.0, 0.95, 0.0]]), np.array([[5.0, 0.02, 1.0]])
     >>> len(betas_at_kl(r, c, uniform, "bregman", 0.42))
     3
     """
-    path = optima(utility, coefficient, log_reference, form, prompt_weights)
-    return np.exp(all_crossings(_reached(path), kl, _grid(path, kl))).tolist()
+    betas = at_kl(utility, coefficient, log_reference, form, kl, prompt_weights).betas
+    return betas[~np.isnan(betas)][::-1].tolist()
 
 
 def _grid(path: Path, kl: Any) -> Array:

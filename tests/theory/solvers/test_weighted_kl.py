@@ -10,6 +10,7 @@ from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.arrays import logsumexp
 from theory.checks import InputError
 from theory.divergences import divergence
+from theory.matching import matched_beta
 from theory.solvers.roots import decreasing_root
 from theory.solvers.weighted_kl import greedy, tilt
 from theory.solvers.weighted_kl_strength import at_budget, at_kl, betas_at_kl
@@ -272,8 +273,8 @@ def test_all_betas_at_a_kl():
         gains.append((utility * np.exp(log_policy)).sum())
     assert gains == sorted(gains, reverse=True)
     chosen = at_kl(*NON_MONOTONE, "bregman", 0.42)
-    assert chosen.roots == 3
-    assert abs(chosen.beta - betas[0]) <= ROUNDING
+    np.testing.assert_allclose(chosen.betas, betas[::-1], rtol=EXACT)
+    assert chosen.beta == chosen.betas[0]
 
 
 @given(seed=st.integers(0, 2**32 - 1), kl=st.floats(1e-6, 0.5))
@@ -283,10 +284,39 @@ def test_constant_coefficient_has_one_root(seed, kl):
     utility, log_reference = rng.normal(size=(2, 3, 5)), np.log(np.full((2, 3, 5), 0.2))
     coefficient = rng.uniform(0.1, 10, (2, 3, 1))
     solution = at_kl(utility, coefficient, log_reference, "kl", kl)
-    assert solution.roots.tolist() == [1, 1]
+    assert solution.betas.shape == (2, 1)
     np.testing.assert_allclose(solution.kl, kl, rtol=VALUE)
     again = tilt(utility, solution.beta[:, None, None] * coefficient, log_reference, "kl")
     np.testing.assert_array_equal(again.log_policy, solution.log_policy)
+
+
+@pytest.mark.parametrize("form", ["bregman", "kl"])
+def test_the_largest_beta_at_a_kl_is_the_one_that_a_scan_finds(form):
+    """100 problems whose costs differ by up to four orders, which makes the KL wavy in beta."""
+    rng, one = np.random.default_rng(0), np.ones(6)
+    utility, log_reference = rng.normal(size=(100, 1, 6)), np.log(rng.dirichlet(one, (100, 1)))
+    coefficient = 10 ** rng.uniform(-2, 2, (100, 1, 6))
+
+    def reached(beta):
+        found = tilt(utility, beta[:, None, None] * coefficient, log_reference, form)
+        return divergence(found.log_policy, one, log_reference, "kl")[:, 0]
+
+    kl = reached(10 ** rng.uniform(-1, 1, 100))
+    chosen = at_kl(utility, coefficient, log_reference, form, kl)
+    assert (chosen.status == "optimal").all()
+    np.testing.assert_array_equal(chosen.beta, np.nanmax(chosen.betas, axis=-1))
+    assert (np.isfinite(chosen.betas).sum(-1) > 1).any()
+    for beta in chosen.betas.T:
+        there = np.where(np.isfinite(beta), reached(np.nan_to_num(beta, nan=1.0)), kl)
+        np.testing.assert_allclose(there, kl, rtol=ROUNDING)
+    scan = np.geomspace(0.9, 1e4, 200)
+    far = np.stack([reached(step * chosen.beta) for step in scan])
+    for beta, distances, target in zip(chosen.beta, far.T, kl, strict=True):
+        beyond = distances[scan > 1.05] > target
+        assert beyond.all() or not beyond.any()
+        if not beyond.any() and distances[0] > target:
+            found = matched_beta(scan * beta, distances, float(target))
+            assert found == pytest.approx(float(beta), rel=0.05)
 
 
 def test_kl_out_of_reach():
