@@ -50,7 +50,7 @@ class Experiment:
     beta: float = 0.15
     """Final strength of the penalty."""
     kl: float | None = None
-    """Target KL in nats, instead of a strength."""
+    """Target KL in nats, to which beta is steered from above, instead of a strength."""
     n: int | None = None
     """Of best_of_n."""
     samples: int | None = None

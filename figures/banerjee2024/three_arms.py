@@ -13,7 +13,7 @@ from theory.as_printed import sharpe_tilt_as_printed
 from theory.divergences import kl
 from theory.objective import Objective
 from theory.optimum import solve
-from theory.penalties import Budget, Penalty, Strength, TargetKL
+from theory.penalties import AT_KL, Budget, Penalty, Strength, TargetKL
 from theory.scores import Scores
 from theory.style import BLACK, BLUE, GREEN, ORANGE, SKY, TEXT, VERMILION
 
@@ -117,8 +117,8 @@ def caption(table: pd.DataFrame) -> str:
         f"rewards {REWARD.tolist()}: numbers of ours, as the paper gives none. Right: exact optima "
         f"from a uniform reference, whose true return is {baseline:g}; returns in red are worse: "
         f"{names}. 'KL = {MATCHED_KL}' brings every policy to the distance that the naive one "
-        "reaches at beta = 1; the weighted l2 ball has the budget lambda_min eps. Theorem 3.6 as "
-        "printed puts all mass on one vertex: it divides rewards by variances, so that its answer "
+        f"reaches at beta = 1, {AT_KL}; the weighted l2 ball "
+        "has the budget lambda_min eps. Theorem 3.6 as printed puts all mass on one vertex: it divides rewards by variances, so that its answer "
         "moves with a constant added to all rewards. Exact solutions, no draws."
     )
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure as Canvas
 from figures.figure import Figure, Setting
 from figures.study import estimate
 from theory import style
-from theory.penalties import TargetKL
+from theory.penalties import AT_KL, TargetKL
 from theory.presets import PRESETS
 
 SEEDS = {"toy": 128, "tiny": 512}
@@ -93,7 +93,8 @@ def caption(table: pd.DataFrame) -> str:
     return (
         f"8x8 grid, two comparisons a prompt, four reward models, {int(table.seeds.max())} seeds "
         "(draws); bands and bars are 95% intervals over seeds. Left, lines: exact optima of each "
-        "objective at a target KL; dashed: of the true reward; points: PPO steered to the same KL, "
+        f"objective at a target KL ({AT_KL}); dashed: of the true "
+        "reward; points: PPO steered to the same KL, "
         f"{gap.min():+.3f} to {gap.max():+.3f} of true return from its exact optimum. Right: "
         "differences of exact optima to that of the plain mean, paired by seed; one reward model "
         f"is off the scale. At {far:g} nats the objectives lie between {at.min():.3f} "

@@ -9,7 +9,7 @@ from theory import style
 from theory.comparison import ALL
 from theory.intervals import clopper_pearson
 from theory.optimum import solve
-from theory.penalties import TargetKL
+from theory.penalties import AT_KL, TargetKL
 from theory.presets import PRESETS
 
 SEEDS = {"toy": 128, "tiny": 1024}
@@ -60,8 +60,8 @@ def caption(table: pd.DataFrame) -> str:
     far = table[table.kl == max(DISTANCES)].set_index("objective")
     missing = int(table.unattainable.sum())
     return (
-        f"Exact optima at {max(DISTANCES):g} nats of KL, two comparisons a prompt, four reward "
-        f"models, {int(table.seeds.max())} seeds (draws). Left: mean true return with 95% "
+        f"Exact optima at {max(DISTANCES):g} nats of KL ({AT_KL}), two comparisons "
+        f"a prompt, four reward models, {int(table.seeds.max())} seeds (draws). Left: mean true return with 95% "
         "intervals over seeds; right: share of seeds with 95% Clopper-Pearson intervals. All "
         "objectives see the same reward models, so differences are smaller than the intervals "
         f"suggest. One model {far.gold['vanilla']:.3f}, robust mix {far.gold['reward_robust']:.3f},"

@@ -162,7 +162,7 @@ class Training(World):
     """Strength of the penalty, one for all objectives or one for each; their own defaults unless
     given."""
     kl: float | None = None
-    """Target KL in nats a response, to which beta is steered, instead of a strength."""
+    """Target KL in nats a response, to which beta is steered from above, instead of a strength."""
     objective: tuple[str, ...] = ()
     """Presets: vanilla, ensemble_mean, wco, best_case, lcb, uwo, entropic, chi_square,
     variance_aware, variance_aware_kl, variance_aware_ppo, reward_robust, reward_robust_policy,

@@ -39,7 +39,7 @@ class PopulationStudy(Training):
     trials: int = 4
     """Policies a member, of different random numbers."""
     kl: float | None = 1.3
-    """KL at which the policies are to end, in nats a response."""
+    """KL at which the policies are to end, in nats a response; of several beta, the largest."""
     scan: tuple[float, ...] = (0.05, 0.15, 0.5, 1.5, 5.0)
     """beta at which a few policies are trained first, to find the one that ends at --kl."""
     scan_members: int = 2

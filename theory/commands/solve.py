@@ -35,7 +35,8 @@ class Solve:
     eps: float | None = None
     """Strength as a budget on the penalty, shared by the prompts."""
     kl: float | None = None
-    """Strength as a plain KL in nats, to compare objectives at equal distance (default 0.3)."""
+    """Strength as a plain KL in nats, to compare objectives at equal distance (default 0.3);
+    where several beta have that KL, at the largest."""
     members: tuple[str, ...] = ()
     """Score columns, where they do not start with 'member'."""
     shrink: bool = True
