@@ -1,8 +1,7 @@
 """The grid world: every prompt has one best response, and only a few comparisons are seen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from bandits.preferences import Preferences
 from bandits.training import TabularWorld
 from theory import checks
 from theory.errors import InputError
+from theory.memory import Memory
 from theory.scores import Scores
 
 NORMALISATIONS = ("none", "centred", "standardised")
@@ -38,6 +38,7 @@ class Grid(TabularWorld):
     sft:         probability of the best response to which supervised fine-tuning brings the
                  reference first, or None for random initial weights (nearly uniform).
     device:      'cpu' or 'cuda'; dtype 'float32' or 'float64'.
+    memory:      of reward models that are trained, which copies with other settings share.
 
     Raises `InputError` for sizes that make no sense, unknown names or a device that is absent.
     """
@@ -52,6 +53,7 @@ class Grid(TabularWorld):
     sft: float | None = None
     device: str = "cpu"
     dtype: str = "float32"
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False, kw_only=True)
 
     def __post_init__(self) -> None:
         for name in ("prompts", "hidden"):
@@ -110,7 +112,12 @@ class Grid(TabularWorld):
 
     def outputs(self, seeds: Sequence[int]) -> Outputs:
         """Trained reward models, as they are."""
-        return _trained(self, tuple(seeds))
+        own = tuple(seeds)
+        return self.memory.recall("outputs", (self, own), lambda: self._trained(own), size=4)
+
+    def _trained(self, seeds: Sequence[int]) -> Outputs:
+        """Reward models do not depend on the objective: trained once for all of them."""
+        return self.ensemble.train(self.comparisons(seeds), seeds, self.shape)
 
     def scores(self, seeds: Sequence[int]) -> Scores:
         """Members (seeds, prompts, responses, k) of trained reward models, not normalised."""
@@ -147,9 +154,3 @@ class Grid(TabularWorld):
         if all(broken):
             raise InputError("reward models", "finite in some run", "NaN or infinite in all")
         return [seed for seed, lost in zip(seeds, broken, strict=True) if not lost]
-
-
-@lru_cache(maxsize=4)
-def _trained(world: Grid, seeds: tuple[int, ...]) -> Outputs:
-    """Reward models do not depend on the objective: trained once for all of them."""
-    return world.ensemble.train(world.comparisons(seeds), seeds, world.shape)

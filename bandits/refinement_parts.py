@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -42,16 +41,18 @@ def trainable(world: Grid) -> Trainable:
     return world.ensemble
 
 
-@lru_cache(maxsize=16)
 def fitted_members(world: Grid, seeds: tuple[int, ...]) -> Fitted:
     """Trained reward models; whoever trains them further puts them back."""
-    return trainable(world).fitted(world.comparisons(seeds), seeds, world.shape)
+    ensemble = trainable(world)
+    return world.memory.recall(
+        "fitted", (world, seeds),
+        lambda: ensemble.fitted(world.comparisons(seeds), seeds, world.shape), size=4,
+    )  # fmt: skip
 
 
-@lru_cache(maxsize=16)
 def prepared(world: Grid, seeds: tuple[int, ...]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
     """Initial policy, ln of the reference that it is, and normalised scores."""
-    return world.prepare(seeds)
+    return world.memory.recall("prepared", (world, seeds), lambda: world.prepare(seeds), size=4)
 
 
 def validation_shares(

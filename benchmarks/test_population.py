@@ -8,7 +8,7 @@ import time
 import numpy as np
 import torch
 
-from bandits.grid import Grid, _trained
+from bandits.grid import Grid
 from bandits.optimisers import PPO
 from theory.presets import PRESETS, reward_robust
 
@@ -62,7 +62,6 @@ def plain_run(ppo=PPO()):  # noqa: B008
 
 
 def population(names=("reward_robust",)):
-    _trained.cache_clear()
     world = Grid()
     for name in names:
         frames = world.train(

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from figures.inputs import code
-from figures.manifest import versions
 from llm_bridge.caching import cached, default_cache
 
 
@@ -15,4 +13,4 @@ def kept(described: Any, *functions: Callable[..., Any]) -> Path:
     Another description (its printed form counts), other code within the reach of the functions'
     modules, or other versions of packages give another folder, and the study begins anew.
     """
-    return cached(default_cache(), "study", (described, versions(), code(functions)))
+    return cached(default_cache(), "study", described, *functions)

@@ -5,17 +5,12 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from theory.errors import InputError
 from theory.files import write_text
-
-PACKAGES = (
-    "rlhf-risk", "numpy", "scipy", "pandas", "matplotlib", "joblib", "torch", "transformers",
-    "peft",
-)  # fmt: skip
+from theory.fingerprint import versions
 
 
 def provenance() -> dict[str, Any]:
@@ -28,11 +23,6 @@ def provenance() -> dict[str, Any]:
         "packages": versions(),
         "commit": _commit(),
     }
-
-
-def versions() -> dict[str, str | None]:
-    """Installed versions of the packages that numbers depend on, None where one is missing."""
-    return {name: _version(name) for name in PACKAGES}
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
@@ -54,13 +44,6 @@ def read_manifest(path: Path) -> dict[str, Any]:
 def write_manifest(path: Path, entries: dict[str, Any]) -> None:
     """Replace the manifest on disk."""
     write_text(path, json.dumps({"figures": entries}, indent=2, sort_keys=True) + "\n")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _commit() -> str | None:

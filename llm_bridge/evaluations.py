@@ -1,18 +1,25 @@
 """A training with its evaluations: rows as they come, and a state from which it can go on."""
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from llm_bridge.interruption import load_state, save_state, termination
+from llm_bridge.interruption import termination
 from llm_bridge.processes import ALONE, Processes
+from llm_bridge.states import REMEDY, REQUIRED, StateFile
+from theory.damage import readable
+from theory.errors import InputError
 from theory.stopping import Terminated
 
 Row = dict[str, Any]
+Frame = tuple[int, str, list[Row]]
+"""Step, code that made it, and rows."""
+CODE = "code"
+"""Column that says which code made a row, where not all of them were made by the same."""
 
 
 def evaluated(
@@ -21,37 +28,81 @@ def evaluated(
     *,
     steps: int,
     every: int,
-    state: Path | None,
+    state: StateFile | None,
     device: Any,
     together: Processes = ALONE,
+    scheduled: str | None = None,
+    close: Callable[[list[Row]], list[Row]] = list,
 ) -> Iterator[pd.DataFrame]:
     """Frames of the first step, of every so many, and of the last.
 
-    trainer:  with `run`, `state` and `load`, as `llm_bridge.ppo.Trainer`.
-    describe: what its `run` yields, to the rows of a frame; none for no frame.
-    state:    file of the state, from which a training that was cut off goes on to the same rows,
-              and which is left behind; None keeps none.
+    trainer:   with `run`, `step`, `state` and `load`, as `llm_bridge.ppo.Trainer`.
+    describe:  what its `run` yields, to the rows of a frame; none for no frame.
+    state:     from which a training that was cut off goes on, and one that had ended goes on to
+               more steps: to the rows of one that was not. It is left behind; None keeps none.
+    scheduled: name of what ends with the last step, if anything does: a training that was to end
+               elsewhere is then of no use, and begins anew.
+    close:     last rows, once their state is saved, to those of the last frame.
 
-    Raises `Terminated` once all is saved where SIGTERM asked to stop.
+    Raises `Terminated` once all is saved where SIGTERM asked to stop, and `InputError` for a state
+    that cannot be gone on with.
     """
-    frames: list[list[Row]] = []
-    known = state is not None and state.exists()
+    frames: list[Frame] = []
+    code = "" if state is None else state.code
+    known = state is not None and state.path.exists()
     together.agree("out", known)
     if state is not None and known:
-        found = load_state(state, device)
-        trainer.load(found["trainer"])
-        frames = found["frames"]
-    yield from map(pd.DataFrame, filter(None, frames))
-    with nullcontext(bool) if state is None else termination(state) as asked:
+        frames = _taken_up(trainer, state, steps, every, scheduled, device)
+    mixed = any(made != code for _, made, _ in frames)
+
+    def shown(frame: Frame) -> Iterator[pd.DataFrame]:
+        step, made, rows = frame
+        marked = [{**row, CODE: made} if mixed else row for row in rows]
+        if marked:
+            yield pd.DataFrame(close(marked) if step == steps else marked)
+
+    for frame in frames:
+        yield from shown(frame)
+    with nullcontext(bool) if state is None else termination(state.path) as asked:
         for step, *done in trainer.run(steps):
-            due = step == 1 or step % every == 0 or step == steps
+            due = _due(step, steps, every)
             stop = state is not None and together.any(asked())
             if due:
-                frames.append(describe(step, *done))
+                frames.append((step, code, describe(step, *done)))
             if state is not None and (due or stop):
-                kept = {"trainer": trainer.state(), "frames": frames}
-                together.on_main(partial(save_state, state, kept))
+                kept = {"steps": steps, "every": every, "frames": frames,
+                        "trainer": trainer.state()}  # fmt: skip
+                together.on_main(partial(state.save, kept))
             if state is not None and stop:
-                raise Terminated(state)
-            if due and frames[-1]:
-                yield pd.DataFrame(frames[-1])
+                raise Terminated(state.path)
+            if due:
+                yield from shown(frames[-1])
+
+
+def _due(step: int, steps: int, every: int) -> bool:
+    return step == 1 or step % every == 0 or step == steps
+
+
+def _taken_up(
+    trainer: Any, state: StateFile, steps: int, every: int, scheduled: str | None, device: Any
+) -> list[Frame]:
+    """Put a state back; the frames before it, without the last one of a shorter training."""
+    found, _ = state.load(device)
+    with readable(state.path, "state", REQUIRED, REMEDY):
+        before = int(found["steps"])
+        frames = [(int(step), str(code), list(rows)) for step, code, rows in found["frames"]]
+        reached = int(found["trainer"]["step"])
+        if found["every"] != every:
+            raise InputError("evaluate_every", f"{every}", found["every"])
+        told = [step for step, _, _ in frames]
+        if told != [step for step in range(1, reached + 1) if _due(step, before, every)]:
+            raise InputError("frames", f"those of {reached} steps", f"those of steps {told}")
+        if any(row["step"] != step for step, _, rows in frames for row in rows):
+            raise InputError("rows", "of the steps of their frames", "others")
+    if reached > steps or (scheduled is not None and before != steps):
+        why = f"ends at step {reached}" if reached > steps else f"has a {scheduled} of {before}"
+        print(f"{state.path} {why} steps: the training begins anew", file=sys.stderr)
+        return []
+    with readable(state.path, "state", REQUIRED, REMEDY):
+        trainer.load(found["trainer"])
+    return [frame for frame in frames if _due(frame[0], steps, every)]

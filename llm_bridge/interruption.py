@@ -1,4 +1,4 @@
-"""Training that can be cut off at any moment: states on disk, and a signal that asks to stop."""
+"""Training that can be cut off at any moment: a signal that asks to stop."""
 
 import signal
 import threading
@@ -7,31 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from theory.errors import InputError
-from theory.files import output_folder, write
 from theory.stopping import Terminated
-
-
-def save_state(path: Path, state: dict[str, Any]) -> None:
-    """Write a state that is there whole or not at all.
-
-    Raises `InputError` where it cannot be written; what was saved before is then still there.
-    """
-    output_folder(path.parent)
-    try:
-        write(path, lambda file: torch.save(state, file))
-    except (OSError, RuntimeError) as error:
-        raise InputError(
-            "checkpoint", "room to be written", f"{path} ({error})",
-            "free some space and resume: the last one is intact",
-        ) from error  # fmt: skip
-
-
-def load_state(path: Path, device: Any) -> dict[str, Any]:
-    """What `save_state` wrote; tensors and plain values only."""
-    return dict(torch.load(path, map_location=device, weights_only=True))
 
 
 @contextmanager

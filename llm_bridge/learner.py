@@ -16,6 +16,7 @@ from llm_bridge.rewards.normalise import Normaliser
 from llm_bridge.rollout import Rollout, describe
 from llm_bridge.settings import Settings
 from llm_bridge.shaping import Shaper
+from theory.errors import InputError
 from theory.objective import Objective
 from theory.penalties import Penalty, TargetKL
 from theory.policy_gradient import (
@@ -169,6 +170,8 @@ class Learner:
         """Go on from a `state`, to the same numbers as without an interruption."""
         self.generator.set_state(state["generator"].cpu())
         self.rng.bit_generator.state = state["rng"]
-        self.step, self.log_beta = state["step"], state["log_beta"]
+        self.step, self.log_beta = int(state["step"]), float(state["log_beta"])
+        if not np.isfinite(self.log_beta):
+            raise InputError("log_beta", "finite", self.log_beta)
         if self.shaper.weights is not None:
             self.shaper.weights.load(state["member_weights"])

@@ -78,7 +78,11 @@ class MemberWeights:
         return {"log_weights": self._log_weights, "means": self._means}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Put a state back."""
-        means = state["means"]
-        self._log_weights = state["log_weights"].cpu()
+        """Put a state back. Raises `InputError` for one of other members."""
+        means, weights = state["means"], state["log_weights"]
+        for name, numbers in (("log_weights", weights), ("means", means)):
+            if numbers is not None and numbers.shape != self._log_weights.shape:
+                wanted = f"of shape {tuple(self._log_weights.shape)}"
+                raise InputError(name, wanted, tuple(numbers.shape))
+        self._log_weights = weights.cpu()
         self._means = None if means is None else means.cpu()

@@ -13,6 +13,7 @@ from jaxtyping import Int
 from llm_bridge.data.pairs import Judge, decode
 from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Reading, evaluating
+from llm_bridge.lm.restoring import restored
 from llm_bridge.lm.sampling import draw
 from llm_bridge.lm.stacked_actor import StackedActor
 from llm_bridge.lm.stacked_adam import StackedAdamW
@@ -168,12 +169,18 @@ class Population:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`, to the same numbers as without an interruption."""
+        """Go on from a `state`, to the same numbers as without an interruption.
+
+        Raises `InputError` for a state that is not one of this training.
+        """
         for learner, own in zip(self.learners, state["learners"], strict=True):
             learner.load(own)
-        self.actor.load_state_dict(state["actor"], strict=False)
+        stopped = {int(place): str(why) for place, why in state["stopped"].items()}
+        if not stopped.keys() <= set(range(len(self.learners))):
+            raise InputError("stopped", f"places of {len(self.learners)} policies", stopped)
+        restored("weights", state["actor"], self.actor.trained(), finite=not stopped)
         self.adam.load(state["adam"])
-        self.stopped, self.step = state["stopped"], state["step"]
+        self.stopped, self.step = stopped, int(state["step"])
 
     def memory(self) -> int:
         """Bytes of what is trained: weights, gradients and two moments, of all policies."""

@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from llm_bridge.caching import cached
 from llm_bridge.data.pairs import Judge
 from llm_bridge.evaluations import Row, evaluated
 from llm_bridge.learner import Learner
@@ -22,9 +21,11 @@ from llm_bridge.provenance import keep
 from llm_bridge.rollout import Rollout
 from llm_bridge.seeds import hash_seed
 from llm_bridge.settings import Settings
+from llm_bridge.states import StateFile
 from llm_bridge.text_world import TextWorld, slug
 from theory import checks
 from theory.errors import InputError
+from theory.fingerprint import stamp
 from theory.objective import Objective
 from theory.presets import vanilla
 from theory.utilities import Member
@@ -64,8 +65,9 @@ class PopulationWorld:
 
     world:  of texts. data: seed of its preference data. judged: responses by which a policy is
             judged at the end. group: policies that share a pass, see `Population`.
-    states: folder of the states of trainings that are under way, to go on from; None keeps none.
-            policies: folder for trained policies, likewise.
+    states: folder of the states of trainings, to go on from where they were cut off, and to more
+            steps; None keeps none. policies: folder for trained policies, likewise.
+    accept_code: see `TextWorld`.
     """
 
     world: TextWorld
@@ -75,6 +77,7 @@ class PopulationWorld:
     group: int | None = field(default=None, compare=False, repr=False)
     states: Path | None = field(default=None, compare=False, repr=False)
     policies: Path | None = field(default=None, compare=False, repr=False)
+    accept_code: bool = field(default=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         checks.positive("trials", self.trials)
@@ -84,6 +87,11 @@ class PopulationWorld:
     def name(self) -> str:
         """As quoted in records."""
         return self.world.name
+
+    @property
+    def code(self) -> str:
+        """See `TextWorld`."""
+        return stamp(type(self), self.world, self.world.source, self.world.ensemble)
 
     def train(
         self,
@@ -103,27 +111,28 @@ class PopulationWorld:
         state = self._state_file(objective, optimiser, seeds)
 
         def described(step: int, done: dict[int, Trained]) -> list[Row]:
-            judged = self.judge(made) if step == steps else {}
             blank = dict.fromkeys(next(iter(done.values())).row, math.nan) if done else {}
             return [
                 {
                     **self._labels(seed), "step": step, **(done[i].row if i in done else blank),
-                    **judged.get(i, Judgement())._asdict(), "stopped": made.stopped.get(i, ""),
+                    **Judgement()._asdict(), "stopped": made.stopped.get(i, ""),
                 }
                 for i, seed in enumerate(seeds) if done
             ]  # fmt: skip
 
+        def judged(rows: list[Row]) -> list[Row]:
+            found = self.judge(made)
+            return [{**row, **found.get(i, Judgement())._asdict()} for i, row in enumerate(rows)]
+
         yield from evaluated(
             made, described, steps=steps, every=evaluate_every, state=state,
-            device=made.actor.device,
+            device=made.actor.device, scheduled=optimiser.scheduled, close=judged,
         )  # fmt: skip
         if self.policies is not None:
             for place, seed in enumerate(seeds):
                 folder = self.policies / f"{slug(objective)}-{seed}"
                 save = partial(made.save_policy, place=place)
                 keep(folder, save, made.learners[place], seed=seed, world=self)
-        if state is not None:
-            state.unlink()
 
     def population(
         self, objective: Objective, settings: Settings, seeds: Sequence[int]
@@ -186,8 +195,8 @@ class PopulationWorld:
 
     def _state_file(
         self, objective: Objective, settings: Settings, seeds: Sequence[int]
-    ) -> Path | None:
+    ) -> StateFile | None:
         if self.states is None:
             return None
-        described = (self, objective, settings, list(seeds))
-        return cached(self.states, "population", described).with_suffix(".pt")
+        of = (self, objective, settings, list(seeds))
+        return StateFile.within(self.states, "population", of, self.code, accept=self.accept_code)

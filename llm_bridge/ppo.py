@@ -15,6 +15,7 @@ from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Actor, Reading, evaluating
 from llm_bridge.lm.checkpoints import quiet
 from llm_bridge.lm.lora import without_adapters
+from llm_bridge.lm.restoring import restored
 from llm_bridge.lm.sampling import Sampling, draw
 from llm_bridge.lm.tokens import Batch
 from llm_bridge.processes import ALONE, Processes
@@ -25,6 +26,9 @@ from theory.errors import InputError
 from theory.files import output_folder
 from theory.objective import Objective
 from theory.policy_gradient import Advantages
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter, beside the number of its steps."""
 
 
 class Trainer(Learner):
@@ -90,15 +94,29 @@ class Trainer(Learner):
         """Everything that training depends on."""
         return {
             **super().state(),
-            "actor": {n: p for n, p in self.actor.named_parameters() if p.requires_grad},
-            "adam": self.adam.state_dict(),
+            "actor": self.trained(),
+            "adam": {n: self.adam.state[p] for n, p in self.trained().items()},
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`, to the same numbers as without an interruption."""
+        """Go on from a `state`, to the same numbers as without an interruption.
+
+        Raises `InputError` for a state that is not one of this training.
+        """
         super().load(state)
-        self.actor.load_state_dict(state["actor"], strict=False)
-        self.adam.load_state_dict(state["adam"])
+        trained = self.trained()
+        restored("weights", state["actor"], trained)
+        for name, parameter in trained.items():
+            if state["adam"][name] == {}:  # it never had a gradient
+                continue
+            own = {"step": torch.zeros((), device=parameter.device)}
+            own |= {key: torch.zeros_like(parameter) for key in MOMENTS}
+            restored(f"adam of {name},", state["adam"][name], own)
+            self.adam.state[parameter] = own
+
+    def trained(self) -> dict[str, torch.Tensor]:
+        """What is trained, by name."""
+        return {n: p for n, p in self.actor.named_parameters() if p.requires_grad}
 
     def save_policy(self, folder: Path) -> None:
         """The policy as transformers or peft load it: all weights, or its adapters."""

@@ -93,3 +93,8 @@ class Settings:
                 "batch", f"a multiple of minibatches x accumulate "
                 f"({self.minibatches} x {self.accumulate})", self.batch,
             )  # fmt: skip
+
+    @property
+    def scheduled(self) -> str | None:
+        """What ends with the last step, so that it depends on how many there are; None if none."""
+        return None if self.schedule == "constant" else f"{self.schedule} schedule"

@@ -6,24 +6,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from llm_bridge.caching import DONE, cached, mark
+from llm_bridge.caching import entry, mark
 from llm_bridge.data.pairs import Judge, Pairs
 from llm_bridge.data.reading import read_pairs, read_prompts
 from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
-from llm_bridge.embedded.tiny import CONTEXT, SIZES, build_config, build_model, build_tokenizer
+from llm_bridge.embedded.pretraining import TEXTS, pretrain
+from llm_bridge.embedded.tiny import SIZES, build_config, build_tokenizer
 from llm_bridge.judging.named import judge_of
 from llm_bridge.lm.checkpoints import fuse_activations, load_policy, load_trunk, quiet
-from llm_bridge.lm.sft import FineTuning, fine_tune
+from llm_bridge.lm.sft import FineTuning
 from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
 from theory.errors import InputError
-from theory.files import output_folder, write_text
-
-TEXTS = 20_000
-"""Texts that the embedded language model learns from."""
 
 
 class Source(ABC):
@@ -105,20 +101,10 @@ class Embedded(Source):
 
     def policy(self, cache: Path) -> tuple[Any, Any]:
         """Trained once."""
-        described = (self.size, self.corpus, self.sft, TEXTS)
-        folder = cached(cache, self.size, described)
-        if not (folder / DONE).exists():
-            tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
-            with torch.random.fork_rng():
-                torch.manual_seed(0)
-                model = build_model(self.size, tokenizer)
-            texts = self.corpus.write(TEXTS, rng)
-            fine_tune(model, tokenizer, texts, self.sft, rng=rng, limit=CONTEXT)
-            output_folder(folder)
-            with quiet():
-                model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            write_text(folder / DONE, repr(described))
+        made_of = (self.size, self.corpus, self.sft)
+        folder = entry(
+            cache, self.size, (*made_of, TEXTS), lambda new: pretrain(new, *made_of), pretrain
+        )
         with quiet():
             model = fuse_activations(AutoModelForCausalLM.from_pretrained(folder))
             model = model.to(self.device).eval().requires_grad_(False)

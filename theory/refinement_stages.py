@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float, Int
 
-from theory.files import write
+from theory.integrity import kept_arrays
 from theory.records import Records
 from theory.refinement import Refinement, chosen, targets
 
@@ -118,14 +118,4 @@ class _Kept:
     def __call__(self, stage: str, compute: Callable[[], Arrays]) -> Arrays:
         if self.folder is None:
             return compute()
-        path = self.folder / f"{stage}.npz"
-        if not path.exists():
-            found: dict[str, Any] = dict(compute())
-
-            def save(temporary: Path) -> None:
-                with temporary.open("wb") as file:
-                    np.savez(file, **found)
-
-            write(path, save)
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
+        return kept_arrays(self.folder / f"{stage}.npz", compute)

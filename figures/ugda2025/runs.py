@@ -115,7 +115,9 @@ def _gold(index: int) -> np.ndarray:
     return np.random.default_rng([8, index]).standard_normal((8, 8))
 
 
+@lru_cache(maxsize=16)
 def _grid(index: int, noise: float) -> Any:
+    """A world, which remembers its reward models."""
     from bandits.ensembles import LowRank
     from bandits.grid import Grid
     from bandits.preferences import Preferences

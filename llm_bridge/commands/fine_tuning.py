@@ -1,6 +1,6 @@
 """`sft`: a language model that has learnt responses to prompts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +37,8 @@ class Sft:
     """Of texts that are drawn, batches and adapters, with --policy."""
     device: str = "cpu"
     """Where a checkpoint is trained, e.g. cuda."""
-    cache: Path = field(default_factory=default_cache)
-    """Folder of the embedded model."""
+    cache: Path | None = None
+    """Folder of the embedded model; $RLHF_RISK_CACHE or ~/.cache/rlhf-risk unless given."""
     out: Path = Path("out/sft")
     """Folder of the model, as transformers or peft load it."""
 
@@ -50,7 +50,9 @@ def sft(options: Sft) -> None:
         for name in ("texts", "count", "adapter_rank"):
             if getattr(options, name) is not None:
                 raise InputError(name, "given with --policy only", getattr(options, name))
-        model, tokenizer = Embedded(options.scale, sft=options.sft).policy(options.cache)
+        model, tokenizer = Embedded(options.scale, sft=options.sft).policy(
+            default_cache(options.cache)
+        )
     else:
         model, tokenizer = _tuned(options, options.policy)
     with quiet():

@@ -1,6 +1,6 @@
 """Options that commands share: which world, and how PPO trains in it."""
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import torch
@@ -90,8 +90,8 @@ class World:
     """Where models run, e.g. cuda."""
     dtype: str = "float32"
     """Of a checkpoint's weights."""
-    cache: Path = field(default_factory=default_cache)
-    """Folder of trained models."""
+    cache: Path | None = None
+    """Folder of trained models; $RLHF_RISK_CACHE or ~/.cache/rlhf-risk unless given."""
     dry_run: bool = False
     """Print what would be done, with parameters, memory and arithmetic, and stop."""
     plan: Planning = Planning()
@@ -129,7 +129,7 @@ class World:
         return TextWorld(
             self.source(), self.labelling, self.ensemble, self.references,
             self.centring, self.sampling,
-            cache=self.cache,
+            cache=default_cache(self.cache),
         )  # fmt: skip
 
     def check(self) -> None:

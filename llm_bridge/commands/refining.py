@@ -10,6 +10,7 @@ import pandas as pd
 from joblib import delayed
 from tqdm import tqdm
 
+from llm_bridge.caching import default_cache
 from llm_bridge.commands.options import Training
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.judging.endpoint import Endpoint
@@ -143,7 +144,7 @@ class Ugda(Training):
         if re.match("https?://", name):
             return EndpointExpert(
                 Endpoint(name, self.expert_model, interval=self.expert_interval,
-                         cache=self.cache / "answers")
+                         cache=default_cache(self.cache) / "answers")
             )  # fmt: skip
         return FileExpert.read(Path(name))
 

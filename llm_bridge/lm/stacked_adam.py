@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 
+from llm_bridge.lm.restoring import restored
+
 Rows = slice | Sequence[int]
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -78,11 +80,12 @@ class StackedAdamW:
         return {"first": self.first, "second": self.second, "steps": self.steps}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`."""
+        """Go on from a `state`. Raises `InputError` for one of other parameters."""
         for name in ("first", "second"):
-            for mine, saved in zip(getattr(self, name), state[name], strict=True):
-                mine.copy_(saved)
-        self.steps.copy_(state["steps"])
+            mine = {str(place): tensor for place, tensor in enumerate(getattr(self, name))}
+            saved = {str(place): tensor for place, tensor in enumerate(state[name])}
+            restored(f"adam's {name}", saved, mine, finite=False)
+        restored("adam's", {"steps": state["steps"]}, {"steps": self.steps})
 
     def _places(self, rows: Rows) -> slice | torch.Tensor:
         """Indices where the parameters are: a list would be sent there for each of them."""

@@ -1,5 +1,6 @@
 """PPO that keeps every interaction, and itself at some steps, for refinement [ugda2025, 4.1]."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,11 +10,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from llm_bridge.lm.restoring import restored
 from llm_bridge.ppo import Trainer
 from llm_bridge.refining.gradients import adapter_matrices, flat
 from llm_bridge.refining.influence import Checkpoint
 from llm_bridge.rollout import Rollout
-from theory.files import output_folder
+from theory.damage import readable
+from theory.errors import InputError
+from theory.files import digest, output_folder
 from theory.influence import AdamState, adam_step_as_printed
 
 FILE = "interactions.jsonl"
@@ -47,7 +51,7 @@ class Collecting:
         self.trainer, self.folder, self.due = trainer, output_folder(folder), frozenset(due)
         self.weights = [matrix.weight for matrix in adapter_matrices(trainer.actor.model)]
         self.printed = AdamState.start(flat(self.weights).double())
-        self.written = 0
+        self.written, self.hash, self.kept = 0, hashlib.sha256(), dict[int, str]()
         trainer.adam.register_step_post_hook(lambda *_: self._follow())
 
     def run(self, steps: int) -> Iterator[tuple[int, dict[str, float], Rollout]]:
@@ -55,23 +59,42 @@ class Collecting:
         with (self.folder / FILE).open("ab") as file:
             file.truncate(self.written)
             for step, row, rolled in self.trainer.run(steps):
-                file.write(self._lines(step, rolled))
+                lines = self._lines(step, rolled)
+                file.write(lines)
                 file.flush()
+                self.hash.update(lines)
                 self.written = file.tell()
                 if step in self.due:
-                    self._checkpoint().save(checkpoint_file(self.folder, step))
+                    path = checkpoint_file(self.folder, step)
+                    self._checkpoint().save(path)
+                    self.kept[step] = digest(path)
                 yield step, row, rolled
 
     def state(self) -> dict[str, Any]:
         """Of the trainer, and how far the file goes."""
         printed = {"first": self.printed.first, "second": self.printed.second}
-        return {**self.trainer.state(), "written": self.written,
+        return {**self.trainer.state(), "written": self.written, "digest": self.hash.hexdigest(),
+                "checkpoints": dict(self.kept),
                 "printed": {**printed, "step": self.printed.step}}  # fmt: skip
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from a `state`, to the same file as without an interruption."""
+        """Go on from a `state`, to the same file as without an interruption.
+
+        Raises `InputError` for a state of another training, or a file that is damaged.
+        """
         self.trainer.load(state)
-        self.written, self.printed = state["written"], AdamState(**state["printed"])
+        self.written, path = int(state["written"]), self.folder / FILE
+        with path.open("rb") as file:
+            self.hash = hashlib.sha256(file.read(self.written))
+        if self.hash.hexdigest() != state["digest"]:
+            raise InputError("interactions", "as they were collected", path, "collect them again")
+        self.kept = {int(step): str(told) for step, told in state["checkpoints"].items()}
+        for step, told in self.kept.items():
+            if digest(path := checkpoint_file(self.folder, step)) != told:
+                raise InputError("checkpoint", "as it was saved", path, "collect again")
+        before = {"first": self.printed.first, "second": self.printed.second}
+        restored("moments as printed,", {n: state["printed"][n] for n in before}, before)
+        self.printed = AdamState(**state["printed"])
 
     def _lines(self, step: int, rolled: Rollout) -> bytes:
         """One line an interaction."""
@@ -112,11 +135,13 @@ def checkpoint_file(folder: Path, step: int) -> Path:
 
 
 def read_interactions(folder: Path) -> Interactions:
-    """All that a `Collecting` wrote."""
-    with (folder / FILE).open(encoding="utf-8") as file:
-        lines = [json.loads(line) for line in file]
-    columns = {name: [line[name] for line in lines] for name in lines[0]}
-    return Interactions(
-        columns["step"], columns["prompt"], columns["response"], columns["tokens"],
-        columns["advantages"], np.array(columns["scores"], float),
-    )  # fmt: skip
+    """All that a `Collecting` wrote. Raises `InputError` for a file that is damaged."""
+    path = folder / FILE
+    with readable(path, "interactions", "as they were collected", "collect them again"):
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = [json.loads(line) for line in file]
+        columns = {name: [line[name] for line in lines] for name in lines[0]}
+        return Interactions(
+            columns["step"], columns["prompt"], columns["response"], columns["tokens"],
+            columns["advantages"], np.array(columns["scores"], float),
+        )  # fmt: skip

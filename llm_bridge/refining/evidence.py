@@ -1,7 +1,6 @@
 """What is known of the interactions of one run: influence on validation, expected information."""
 
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +57,10 @@ class Collected:
             direction=settings.direction, loss=settings.loss, similarity=settings.similarity,
             dimension=settings.dimension, seed=settings.seed,
         )  # fmt: skip
-        return _influence(self, asked, rows, str(self.folder))
+        return self.world.memory.recall(
+            "influence", (self, asked, rows, self.folder),
+            lambda: _influence(self, asked, rows), size=4,
+        )  # fmt: skip
 
     def information(self, count: int) -> Float[np.ndarray, " samples"]:
         """Expected information of a grade of each sample, in nats, when `count` are asked in turn.
@@ -80,7 +82,6 @@ class Collected:
         return head_information(known.samples, covariance, NOISE, count)
 
 
-@lru_cache(maxsize=4)
 def held_out(world: TextWorld, count: int, seed: int, temperature: float | None = None) -> Pairs:
     """Comparisons that reward models have not seen, none of which is flipped.
 
@@ -89,14 +90,13 @@ def held_out(world: TextWorld, count: int, seed: int, temperature: float | None 
     labelling = replace(world.labelling, pairs=count, noise=0.0)
     if temperature is not None:
         labelling = replace(labelling, temperature=temperature)
-    return replace(world, labelling=labelling).pairs(seed, held_out=True)
+    asked = replace(world, labelling=labelling)
+    return world.memory.recall(
+        "held out", (asked, seed), lambda: asked.pairs(seed, held_out=True), size=4
+    )
 
 
-@lru_cache(maxsize=4)
-def _influence(
-    of: Collected, settings: Refinement, rows: tuple[int, ...] | None, folder: str
-) -> Influence:
-    """Also by folder, as it holds the checkpoints."""
+def _influence(of: Collected, settings: Refinement, rows: tuple[int, ...] | None) -> Influence:
     trainer, own = of.trainer(), of.interactions()
     numbers = np.arange(len(own.step)) if rows is None else np.array(rows)
     tokenizer, limit = trainer.tokenizer, of.world.limit
@@ -112,7 +112,7 @@ def _influence(
         encoded(own, numbers, tokenizer, limit, settings.loss),
         validation_batches(pairs, of.tasks, tokenizer, limit),
         settings,
-        cached(Path(folder), f"gradients-{of.seed}", described),
+        cached(of.folder, f"gradients-{of.seed}", described, Collected),
         temperature=trainer.actor.temperature,
     )
     values = np.full((len(own.step), of.tasks), np.nan)

@@ -19,6 +19,7 @@ from llm_bridge.refining.gradients import adapter_matrices, put, sample_gradient
 from llm_bridge.refining.store import GradientStore
 from llm_bridge.rewards.reading import of_similar_length
 from theory.arrays import Array
+from theory.damage import readable
 from theory.files import write
 from theory.influence import (
     AdamState,
@@ -63,10 +64,11 @@ class Checkpoint:
 
     @staticmethod
     def load(path: Path, device: Any = "cpu") -> "Checkpoint":
-        """What `save` wrote."""
-        found: dict[str, Any] = dict(load_file(path, device=str(device)))
-        found["updates"] = int(found["updates"])
-        return Checkpoint(**{**found, "learning_rate": float(found["learning_rate"])})
+        """What `save` wrote. Raises `InputError` for a file that is damaged."""
+        with readable(path, "checkpoint", "as it was saved", "collect again"):
+            found: dict[str, Any] = dict(load_file(path, device=str(device)))
+            found["updates"] = int(found["updates"])
+            return Checkpoint(**{**found, "learning_rate": float(found["learning_rate"])})
 
     def step(
         self, gradients: Float[torch.Tensor, "samples parameters"], direction: str

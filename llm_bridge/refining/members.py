@@ -139,7 +139,7 @@ class RefinedWorld(TextWorld):
     @classmethod
     def of(cls, base: TextWorld, refined: Path) -> "RefinedWorld":
         """The same world, and its models, with other reward models."""
-        same = {f.name: getattr(base, f.name) for f in fields(TextWorld)}
+        same = {f.name: getattr(base, f.name) for f in fields(TextWorld) if f.name != "memory"}
         return cls(**same, base=base, refined=refined)
 
     @property

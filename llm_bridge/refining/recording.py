@@ -3,7 +3,6 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from jaxtyping import Float
 from llm_bridge.refining.experts import EndpointExpert
 from llm_bridge.refining.methods import NONE, SFT, Method
 from llm_bridge.refining.world import TextRefinement
-from theory.files import output_folder, write
+from theory.files import output_folder
 from theory.grades import MISSING
+from theory.integrity import has_checksum, kept_arrays
 from theory.records import Records
 from theory.refinement import Refinement
 from theory.refinement_stages import Arrays, run
@@ -51,15 +51,17 @@ def recorded(
     torch.set_num_threads(1)
     stages, finished = replace(base, seeds=(seed,)), records.finished()
     cells = {key: _cell(f"{key[0]}.{key[1]}.{seed}") for key in (*table, (SFT, NONE))}
+    first = records.folder / "judged" / f"{seed}.npz"
     if finished >= set(cells.values()):
         return
+    if not has_checksum(first):
+        finished -= {cells[next(iter(table))]}
     came = stages.collect()
     left = {key: one for key, one in table.items() if cells[key] not in finished}
     refined = {
         one: _refined(stages, *one, came, records.folder / "refined" / str(seed))
         for one in dict.fromkeys((m.settings, m.anew) for m in left.values() if m.settings)
     }
-    first = records.folder / "judged" / f"{seed}.npy"
     for key, method in left.items():
         own, models, about = stages, UNREFINED, NOT_LABELLED
         if method.settings is not None:
@@ -67,15 +69,16 @@ def recorded(
         found = replace(own, objective=method.objective).retrain(came, models)
         if key == next(iter(table)):
             output_folder(first.parent)
-            write(first, partial(_save, found["judged"][0]))
+            first.unlink(missing_ok=True)
+            kept_arrays(first, lambda own=found: {"gold": own["judged"][0]})
         names = [name for name in found if name not in ("judged", "accuracy")]
         curves = pd.DataFrame({name: found[name][0] for name in names})
-        last = about | _judged(found["judged"][0], np.load(first), tie)
+        last = about | _judged(found["judged"][0], _gold(first), tie)
         last["accuracy"] = float(found["accuracy"][0])
         curves = curves.join(pd.DataFrame([last], index=curves.index[-1:]))
         records.write(cells[key], [_labelled(curves, key, seed, base)])
     if cells[SFT, NONE] not in finished:
-        row = {"step": 0, **NOT_LABELLED, **_judged(stages.judge(seed), np.load(first), tie)}
+        row = {"step": 0, **NOT_LABELLED, **_judged(stages.judge(seed), _gold(first), tie)}
         records.write(cells[SFT, NONE], [_labelled(pd.DataFrame([row]), (SFT, NONE), seed, base)])
 
 
@@ -118,6 +121,7 @@ def _cell(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name)
 
 
-def _save(array: np.ndarray, path: Path) -> None:
-    with path.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
+def _gold(path: Path) -> Float[np.ndarray, "responses"]:
+    """True rewards of responses of the first method."""
+    with np.load(path, allow_pickle=False) as arrays:
+        return np.asarray(arrays["gold"])

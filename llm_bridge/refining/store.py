@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.files import write
+from theory.integrity import kept_arrays
 from theory.records import Records
 
 
@@ -46,15 +46,5 @@ class GradientStore:
         """Numbers of rows and the rows, in order; those that are not there yet are computed."""
         for start in range(0, self.samples, self.size):
             rows = range(start, min(start + self.size, self.samples))
-            path = self.folder / f"rows-{start:09d}.npy"
-            if not path.exists():
-                write(path, _saver(compute(rows)))
-            yield rows, np.load(path, allow_pickle=False)
-
-
-def _saver(array: np.ndarray) -> Callable[[Path], None]:
-    def save(path: Path) -> None:
-        with path.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-
-    return save
+            path = self.folder / f"rows-{start:09d}.npz"
+            yield rows, kept_arrays(path, lambda own=rows: {"rows": compute(own)})["rows"]

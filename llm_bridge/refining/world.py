@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from llm_bridge.caching import cached
 from llm_bridge.evaluations import Row, evaluated
 from llm_bridge.ppo import Trainer
 from llm_bridge.refining.collecting import Collecting, Interactions
@@ -20,9 +19,11 @@ from llm_bridge.rewards.ensembles import Ensemble
 from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rollout import Rollout
 from llm_bridge.settings import Settings
+from llm_bridge.states import StateFile
 from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.errors import InputError
+from theory.fingerprint import stamp
 from theory.grades import Expert
 from theory.objective import Objective
 from theory.presets import ensemble_mean
@@ -237,8 +238,11 @@ class TextRefinement:
         self, trainer: Any, objective: Objective, seed: int, folder: Path
     ) -> list[pd.DataFrame]:
         """Rows of a training to the end, which goes on from the last saved state."""
-        described = (self.world, self.ppo, objective, seed, self.steps, self.evaluate_every)
-        state = cached(folder / "states", "state", described).with_suffix(".pt")
+        of = (self.world, self.ppo, objective, seed, self.steps, self.evaluate_every)
+        state = StateFile.within(
+            folder / "states", "state", of, stamp(TextRefinement, self.world.source),
+            accept=self.world.accept_code,
+        )  # fmt: skip
 
         def row(step: int, met: Row, _: Rollout) -> list[Row]:
             return [{"step": step, **met}]
@@ -246,7 +250,7 @@ class TextRefinement:
         return list(
             evaluated(
                 trainer, row, steps=self.steps, every=self.evaluate_every, state=state,
-                device=self.world.policy()[0].device,
+                device=self.world.policy()[0].device, scheduled=self.ppo.scheduled,
             )
         )  # fmt: skip
 

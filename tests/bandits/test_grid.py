@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from bandits import grid, training
+from bandits import training
 from bandits.ensemble import Outputs
 from bandits.ensembles import Brme, Independent
 from bandits.evaluate import evaluate
@@ -248,13 +248,11 @@ def test_reward_models_that_diverge_are_named_and_the_others_go_on(capsys, monke
         return Outputs(members)
 
     monkeypatch.setattr(Independent, "train", diverging)
-    grid._trained.cache_clear()
     frame = list(world.train(ensemble_mean(), PPO(), [1, 2, 3], steps=2, evaluate_every=2))[-1]
     assert frame.seed.tolist() == [1, 3]
     assert "seed 2 stopped: its reward models are not finite" in capsys.readouterr().out
     with pytest.raises(InputError, match="NaN or infinite in all"):
         list(world.train(ensemble_mean(), PPO(), [2], steps=2, evaluate_every=2))
-    grid._trained.cache_clear()
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(tmp_path, monkeypatch):

@@ -8,30 +8,10 @@ import pytest
 from figures import inputs as module
 from figures.catalogue import FIGURES
 from figures.figure import Setting
-from figures.inputs import ROOT, inputs, reachable, unchanged
+from figures.inputs import inputs, unchanged
+from theory.fingerprint import ROOT, reachable
 
 FIG2 = FIGURES["banerjee2024.fig2"]
-CODE = {
-    "top/__init__.py": "",
-    "top/main.py": "from top import used\nfrom top.deep import name\nimport numpy",
-    "top/used.py": "def f():\n    from top.inner.late import x",
-    "top/deep.py": "from top import name",
-    "top/inner/__init__.py": "import top.circle",
-    "top/inner/late.py": "",
-    "top/circle.py": "import top.circle",
-    "top/unused.py": "",
-}
-
-
-def test_code_is_followed_through_imports(tmp_path):
-    for name, text in CODE.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text)
-    found = reachable([tmp_path / "top/main.py"], tmp_path)
-    assert {str(path.relative_to(tmp_path)) for path in found} == {
-        "top/main.py", "top/used.py", "top/deep.py", "top/__init__.py", "top/inner/late.py",
-    }  # fmt: skip
-    assert tmp_path / "top/circle.py" in reachable([tmp_path / "top/inner/__init__.py"], tmp_path)
 
 
 def test_a_figure_depends_on_its_formulas_and_not_on_its_neighbours():
@@ -66,10 +46,7 @@ def test_the_digest_changes_with_code_and_versions(monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(module, "versions", lambda: {"numpy": "0"})
         assert inputs(FIG2, Setting()) != before
-    content = module._content
-    monkeypatch.setattr(
-        module, "_content", lambda path: "new" if path.name == "optimum.py" else content(path)
-    )
+    monkeypatch.setattr(module, "fingerprint", lambda *makers, files: "new")
     assert inputs(FIG2, Setting()) != before
 
 

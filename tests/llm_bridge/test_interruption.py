@@ -1,6 +1,5 @@
 """Training that is cut off: what is kept, and that going on changes nothing."""
 
-import errno
 import os
 import signal
 import subprocess
@@ -17,9 +16,8 @@ import torch
 from llm_bridge.commands.parsing import parsed
 from llm_bridge.commands.training import compare
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
-from llm_bridge.interruption import load_state, save_state, termination
+from llm_bridge.interruption import termination
 from llm_bridge.ppo import Trainer
-from theory.errors import InputError
 from theory.experiment import run
 from theory.presets import lcb
 from theory.records import Records
@@ -51,7 +49,7 @@ def test_a_training_that_was_asked_to_stop_goes_on_to_the_same_rows(quick, brief
     assert len(list((tmp_path / "states").iterdir())) == 1
     resumed = timeless(world.train(lcb(0.1), brief, [3], **asked))
     pd.testing.assert_frame_equal(resumed, expected)
-    assert not list((tmp_path / "states").iterdir())
+    assert len(list((tmp_path / "states").iterdir())) == 1
     assert (tmp_path / "policies" / "LCB-0.1-3" / "model.safetensors").exists()
 
 
@@ -89,21 +87,6 @@ def test_records_of_a_stopped_run_are_completed(quick, brief, tmp_path, monkeypa
     monkeypatch.setattr(Trainer, "rollout", rollout)
     records = run(world, {"lcb": lcb(0.1)}, brief, [0], resume=True, **options)
     assert records.rows().step.tolist() == [1, 2, 3]
-
-
-def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
-    path = tmp_path / "state.pt"
-    save_state(path, {"step": 1, "weights": torch.ones(2)})
-
-    def full(_, file):
-        file.write_bytes(b"half")
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(InputError, match="the last one is intact"):
-        save_state(path, {"step": 2})
-    assert load_state(path, "cpu")["step"] == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["state.pt"]
 
 
 def test_signals_elsewhere_than_in_the_main_thread_are_left_alone():

@@ -267,7 +267,14 @@ def test_policies_of_members_and_trials(world, tmp_path):
     assert frames[0].judged_gold.isna().all()
     assert last[["judged_gold", "judged_error", "judged_kl"]].notna().all().all()
     assert list(frames[0]) == list(last)
-    assert not list((tmp_path / "states").glob("*.pt"))
+    assert len(list((tmp_path / "states").glob("*.pt"))) == 1
+    again = list(kept.train(vanilla(0.1), PPO, [1, 2, 5], steps=3, evaluate_every=2))
+    pd.testing.assert_frame_equal(pd.concat(again), pd.concat(frames))
+    longer = list(kept.train(vanilla(0.1), PPO, [1, 2, 5], steps=4, evaluate_every=2))
+    whole = list(world.train(vanilla(0.1), PPO, [1, 2, 5], steps=4, evaluate_every=2))
+    pd.testing.assert_frame_equal(
+        *(pd.concat(rows).drop(columns="tokens_per_second") for rows in (longer, whole))
+    )
     assert len(list((tmp_path / "policies").iterdir())) == 3
     assert origin(tmp_path / "policies" / "vanilla-0.1-5").seed == 5
     alone = list(world.train(vanilla(0.1), PPO, [2], steps=3, evaluate_every=2))[-1].iloc[0]

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 import torch
 
-from llm_bridge.interruption import load_state, save_state
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.settings import Settings
+from llm_bridge.states import StateFile
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError
 from theory.experiment import run
@@ -63,9 +63,10 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(
     expected = timeless(rows_of(whole, 4))
     first = quick.trainer(objective, settings, 1)
     rows_of(first, 2)
-    save_state(tmp_path / "state.pt", first.state())
+    file = StateFile(tmp_path / "state.pt", "training", "code")
+    file.save(first.state())
     second = quick.trainer(objective, settings, 1)
-    second.load(load_state(tmp_path / "state.pt", "cpu"))
+    second.load(file.load("cpu")[0])
     assert timeless(rows_of(second, 4)) == expected[2:]
     assert torch.equal(parameters(second), parameters(whole))
 
