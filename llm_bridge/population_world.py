@@ -89,6 +89,11 @@ class PopulationWorld:
         return self.world.name
 
     @property
+    def commits(self) -> dict[str, str]:
+        """See `TextWorld`."""
+        return self.world.commits
+
+    @property
     def code(self) -> str:
         """See `TextWorld`."""
         return stamp(type(self), self.world, self.world.source, self.world.ensemble)

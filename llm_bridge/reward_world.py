@@ -74,6 +74,11 @@ class RewardWorld:
         return self._source("gold", self.source.gold)
 
     @property
+    def commits(self) -> dict[str, str]:
+        """What names of models on a hub stand for, from the first time that they are asked for."""
+        return dict(self._source("commits", lambda: self.source.commits))
+
+    @property
     def limit(self) -> int:
         """Tokens of prompt and response together."""
         return context_length(self.policy()[0])
@@ -134,7 +139,9 @@ class RewardWorld:
 
     def _ensemble(self, seed: int, index: int, base: Any, tokenizer: Any) -> Ensemble:
         """Trained, or taken from the cache."""
-        described = (self.source, self.labelling, self.ensemble, self.sampling, seed, index)
+        described = (
+            self.source, self.labelling, self.ensemble, self.sampling, seed, index, self.commits
+        )  # fmt: skip
         limit, made = context_length(base), list[Ensemble]()
 
         def make(folder: Path) -> None:
@@ -158,7 +165,7 @@ class RewardWorld:
 
     def _references(self, seed: int) -> list[str]:
         """Responses of the reference to every prompt, drawn once."""
-        described = (self.source, self.sampling, self.references, seed)
+        described = (self.source, self.sampling, self.references, seed, self.commits)
 
         def make(folder: Path) -> None:
             prompts = [prompt for prompt in self.prompts for _ in range(self.references)]

@@ -14,9 +14,10 @@ from llm_bridge.data.reading import read_pairs, read_prompts
 from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.embedded.pretraining import TEXTS, pretrain
 from llm_bridge.embedded.tiny import SIZES, build_config, build_tokenizer
-from llm_bridge.judging.named import judge_of
+from llm_bridge.judging.named import is_published, judge_of
 from llm_bridge.lm.checkpoints import fuse_activations, load_policy, load_trunk, quiet
 from llm_bridge.lm.sft import FineTuning
+from llm_bridge.lm.snapshots import commits
 from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
 from theory.errors import InputError
@@ -38,6 +39,11 @@ class Source(ABC):
     @abstractmethod
     def labels(self) -> bool:
         """Whether the true reward labels the comparisons."""
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """What names on a hub stand for now, as far as models go; see `snapshots.commits`."""
+        return {}
 
     @abstractmethod
     def asked(self) -> int:
@@ -128,7 +134,7 @@ class Embedded(Source):
 
 @dataclass(frozen=True)
 class Checkpoint(Source):
-    """A user's own checkpoints and data: folders, files, or names on a hub.
+    """A user's own checkpoints and data: folders, files, or names on a hub, e.g. name@revision.
 
     policy_path:   a causal language model; reward_paths: others, on the trunk of each of which an
                    ensemble is trained, or none for the policy's.
@@ -180,6 +186,12 @@ class Checkpoint(Source):
     def labels(self) -> bool:
         """Unless comparisons are given."""
         return self.comparisons is None
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """Of policy, reward models and a published judge."""
+        judges = [self.judge] if self.judge is not None and is_published(self.judge) else []
+        return commits(self.policy_path, *self.reward_paths, *judges)
 
     def asked(self) -> int:
         """At most what is asked for."""

@@ -16,6 +16,7 @@ from llm_bridge.lm.sft import FineTuning, fine_tune
 from llm_bridge.sources import Embedded
 from theory.errors import InputError
 from theory.files import output_folder
+from theory.integrity import SUMS, write_sums
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,11 @@ def sft(options: Sft) -> None:
         )
     else:
         model, tokenizer = _tuned(options, options.policy)
+    (output_folder(options.out) / SUMS).unlink(missing_ok=True)
     with quiet():
-        model.save_pretrained(output_folder(options.out))
+        model.save_pretrained(options.out)
     tokenizer.save_pretrained(options.out)
+    write_sums(options.out)
     print(f"model in {options.out.resolve()}")
 
 

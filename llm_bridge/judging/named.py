@@ -11,16 +11,23 @@ from llm_bridge.lm.checkpoints import load_judge
 from theory import checks
 from theory.errors import InputError
 
+KINDNESS = "kindness"
+
+
+def is_published(name: str) -> bool:
+    """Tell whether a judge's name is that of a published reward model."""
+    return name != KINDNESS and not name.partition(":")[2].isidentifier()
+
 
 def judge_of(name: str, *, dtype: str = "float32", device: str = "cpu") -> Judge:
     """'kindness', `module:function`, or else a published reward model, in a dtype on a device.
 
     Raises `InputError` for a function that is not there, and as `load_judge`.
     """
-    if name == "kindness":
+    if name == KINDNESS:
         return Kindness().all
     module, _, function = name.partition(":")
-    if function.isidentifier():
+    if not is_published(name):
         return checked(_imported(module, function))
     return checked(load_judge(name, dtype=dtype, device=device))
 

@@ -10,8 +10,10 @@ from peft import LoraConfig
 from safetensors.torch import load_file, save_file
 
 from llm_bridge.lm.lora import Lora
+from theory.damage import readable
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text
+from theory.integrity import check_sums
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -41,15 +43,15 @@ def load_adapter(folder: Path) -> tuple[Lora, dict[str, torch.Tensor]]:
 
     Raises `InputError` where there is no adapter, or one that is more than two matrices a layer.
     """
-    try:
-        about = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    check_sums(folder, "folder")
+    with readable(folder, "folder", f"one with {CONFIG} and {WEIGHTS}"):
+        about = dict(json.loads((folder / CONFIG).read_text(encoding="utf-8")))
         found = load_file(folder / WEIGHTS)
-    except OSError as error:
-        raise InputError("folder", f"one with {CONFIG} and {WEIGHTS}", error) from None
+        lora = partial(Lora, about["r"], about["lora_alpha"], about["lora_dropout"])
     for name, value in PLAIN.items():
         if about.get(name, value) not in (value, None):
             raise InputError(name, f"{value!r} in {folder / CONFIG}", repr(about[name]))
     state = {name.removeprefix(PREFIX): weight for name, weight in found.items()}
     layers = {name.removesuffix(".weight").rpartition(".")[0] for name in state}
     targets = sorted({layer.rpartition(".")[2] for layer in layers})
-    return Lora(about["r"], about["lora_alpha"], about["lora_dropout"], tuple(targets)), state
+    return lora(tuple(targets)), state

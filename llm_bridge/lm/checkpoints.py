@@ -24,6 +24,7 @@ from llm_bridge.lm.head import check_logits
 from llm_bridge.lm.snapshots import ADAPTER, snapshot
 from llm_bridge.lm.tokens import check_tokenizer
 from theory import checks
+from theory.damage import readable
 from theory.errors import InputError
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -145,8 +146,9 @@ def _load(kind: Any, folder: Path, dtype: str, device: str) -> Any:
 
 def _base(folder: Path) -> str:
     """What an adapter was trained on."""
-    described = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-    return str(described["base_model_name_or_path"])
+    with readable(folder / ADAPTER, "checkpoint", "one that names base_model_name_or_path"):
+        described = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+        return str(described["base_model_name_or_path"])
 
 
 def _tokenizer(folder: Path, model: Any) -> Any:

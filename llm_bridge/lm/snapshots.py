@@ -1,10 +1,12 @@
 """From a folder or the name of a model on the Hugging Face hub to files on this machine."""
 
+import re
 from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
 from theory.errors import InputError
+from theory.integrity import check_sums
 
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 WEIGHTS = "*.safetensors"
@@ -12,14 +14,19 @@ SMALL = ("*.json", "*.txt", "*.model", "*.jinja")
 """Configuration and tokenizer."""
 IGNORED = ("*/*", "consolidated*")
 """Copies of the weights for other libraries."""
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""Name of a snapshot's folder in the hub's cache."""
 
 
 def snapshot(path: str | Path, *, weights: bool = True) -> Path:
     """Folder of a checkpoint, downloaded where `path` is a name on the hub and not cached.
 
-    Only configuration, tokenizer and safetensors are downloaded: neither pickled weights nor code.
-    Raises `InputError` for a folder that is missing or lacks its configuration or safetensors, and
-    for a name that can not be downloaded.
+    path: a folder, or name@revision, a branch, tag or commit of the hub; the main branch unless
+    given. Only configuration, tokenizer and safetensors are downloaded: neither pickled weights nor
+    code.
+
+    Raises `InputError` for a folder that is missing, lacks its configuration or safetensors, or is
+    not as its checksums say, and for a name that can not be downloaded.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -37,21 +44,36 @@ def snapshot(path: str | Path, *, weights: bool = True) -> Path:
             "pickled weights can run code; if you trust them, load them with transformers and write"
             " them again with save_pretrained",
         )  # fmt: skip
+    check_sums(folder, "checkpoint", skip=None if weights else WEIGHTS)
     return folder
 
 
-def _downloaded(name: str, weights: bool) -> Path:
+def commits(*paths: str | Path) -> dict[str, str]:
+    """Find the commit of the hub that each name stands for now; none for folders.
+
+    Raises `InputError` as `snapshot`, which downloads the configuration.
+    """
+    names = [str(path) for path in paths if not Path(path).expanduser().is_dir()]
+    found = {name: snapshot(name, weights=False) for name in names}
+    return {name: folder.name for name, folder in found.items() if COMMIT.fullmatch(folder.name)}
+
+
+def _downloaded(path: str, weights: bool) -> Path:
+    name, _, revision = path.partition("@")
     if name.startswith(("/", ".", "~")) or name.count("/") > 1 or not name:
-        raise InputError("checkpoint", "an existing folder, or a name on the hub", repr(name))
+        raise InputError("checkpoint", "an existing folder, or a name on the hub", repr(path))
+    at = f" --revision {revision}" if revision else ""
     wanted = [*SMALL, WEIGHTS] if weights else [CONFIG, ADAPTER]
     try:
-        folder = snapshot_download(name, allow_patterns=wanted, ignore_patterns=list(IGNORED))
+        folder = snapshot_download(
+            name, revision=revision or None, allow_patterns=wanted, ignore_patterns=list(IGNORED)
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             "checkpoint", "a folder, or a name on the hub that can be downloaded",
-            f"{name!r} ({str(error).splitlines()[0]})",
-            f"on a machine with a connection run `hf download {name} --local-dir FOLDER`, copy the "
-            "folder here, and give its path, e.g. --policy /path/to/FOLDER, or set HF_HOME to a "
-            "cache that has it",
+            f"{path!r} ({str(error).splitlines()[0]})",
+            f"on a machine with a connection run `hf download {name}{at} --local-dir FOLDER`, copy "
+            "the folder here, and give its path, e.g. --policy /path/to/FOLDER, or set HF_HOME to "
+            "a cache that has it",
         ) from error  # fmt: skip
     return Path(folder)

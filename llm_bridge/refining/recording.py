@@ -121,7 +121,7 @@ def _cell(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name)
 
 
-def _gold(path: Path) -> Float[np.ndarray, "responses"]:
+def _gold(path: Path) -> Float[np.ndarray, " responses"]:
     """True rewards of responses of the first method."""
     with np.load(path, allow_pickle=False) as arrays:
         return np.asarray(arrays["gold"])

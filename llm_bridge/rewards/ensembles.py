@@ -20,8 +20,10 @@ from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
 from llm_bridge.rewards.models import RewardTraining
+from theory.damage import readable
 from theory.errors import InputError
 from theory.files import output_folder, write, write_text
+from theory.integrity import SUMS, check_sums, write_sums
 from theory.scores import Scores
 
 DESCRIPTION, WEIGHTS = "ensemble.json", "ensemble.safetensors"
@@ -45,11 +47,12 @@ class EnsembleSettings(Recipe):
         models, losses = Workshop(self, base, tokenizer, limit, seed).trained(pairs)
         return Ensemble(models, self, losses)
 
-    def load(self, folder: Path, base: Any, tokenizer: Any, *, limit: int) -> "Ensemble":
+    def load(self, folder: Path | str, base: Any, tokenizer: Any, *, limit: int) -> "Ensemble":
         """What `Ensemble.save` wrote, on copies of the trunk of a language model.
 
-        Raises `InputError` where the folder holds nothing, or another ensemble.
+        Raises `InputError` where the folder holds nothing, another ensemble, or a damaged one.
         """
+        folder = Path(folder)
         saved, _ = _described(folder)
         names = ("kind", "members", "lora") if self.kind == "lora" else ("kind", "members")
         for name in names:
@@ -58,14 +61,10 @@ class EnsembleSettings(Recipe):
                     name, f"that of the files in {folder}, {getattr(saved, name)!r}",
                     repr(getattr(self, name)), "or use Ensemble.from_pretrained(folder)",
                 )  # fmt: skip
-        models = Workshop(self, base, tokenizer, limit, seed=0).untrained()
-        try:
-            load_model(torch.nn.ModuleList(models), folder / WEIGHTS)
-        except RuntimeError as error:
-            raise InputError(
-                "base", f"of the shape of the reward models in {folder}",
-                str(error).splitlines()[-1].strip(), "or use Ensemble.from_pretrained(folder)",
-            ) from None  # fmt: skip
+        models, path = Workshop(self, base, tokenizer, limit, seed=0).untrained(), folder / WEIGHTS
+        hint = "use Ensemble.from_pretrained(folder) where the base is another"
+        with readable(path, "weights", "those of reward models on this base", hint):
+            load_model(torch.nn.ModuleList(models), path)
         return Ensemble(models, self)
 
 
@@ -95,24 +94,27 @@ class Ensemble:
         own = [n for name, n in sizes.items() if ".head." in name or ".adapters." in name]
         return Parameters(sum(own if frozen else sizes.values()), sum(sizes.values()))
 
-    def save(self, folder: Path) -> None:
-        """Weights, settings, configuration and tokenizer: all that `from_pretrained` needs."""
-        output_folder(folder)
+    def save(self, folder: Path | str) -> None:
+        """Weights, settings, configuration, tokenizer and checksums, for `from_pretrained`."""
+        folder = output_folder(Path(folder))
+        (folder / SUMS).unlink(missing_ok=True)
         model = self.models[0]
         model.trunk.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         write(folder / WEIGHTS, partial(save_model, torch.nn.ModuleList(self.models)))
         about = {"limit": model.limit, "dtype": str(model.trunk.dtype).removeprefix("torch.")}
         write_text(folder / DESCRIPTION, json.dumps({**about, **asdict(self.settings)}, indent=2))
+        write_sums(folder)
 
     save_pretrained = save
 
     @staticmethod
-    def from_pretrained(folder: Path, *, device: str = "cpu") -> "Ensemble":
+    def from_pretrained(folder: Path | str, *, device: str = "cpu") -> "Ensemble":
         """What `save` wrote, from the folder alone.
 
-        Raises `InputError` where it holds no ensemble.
+        Raises `InputError` where it holds no ensemble, or a damaged one.
         """
+        folder = Path(folder)
         settings, about = _described(folder)
         config = AutoConfig.from_pretrained(folder)
         with torch.random.fork_rng():
@@ -124,17 +126,14 @@ class Ensemble:
 
 def _described(folder: Path) -> tuple[EnsembleSettings, dict[str, Any]]:
     """Settings of a saved ensemble, and what else is written beside them."""
-    try:
-        text = (folder / DESCRIPTION).read_text(encoding="utf-8")
-    except OSError:
-        raise InputError(
-            "folder", f"one that Ensemble.save wrote, with {DESCRIPTION}", folder
-        ) from None
-    found = json.loads(text)
-    about = {name: found.pop(name) for name in ("limit", "dtype")}
-    found["training"] = RewardTraining(**found["training"])
-    if found["first"] is not None:
-        found["first"] = RewardTraining(**found["first"])
-    found["lora"] = Lora(**{**found["lora"], "targets": tuple(found["lora"]["targets"])})
-    found["brme"] = Brme(**found["brme"])
-    return EnsembleSettings(**found), about
+    check_sums(folder, "folder")
+    required = f"one that Ensemble.save wrote, with {DESCRIPTION}"
+    with readable(folder, "folder", required, "make it anew, or restore it from a copy"):
+        found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+        about = {"limit": int(found.pop("limit")), "dtype": str(found.pop("dtype"))}
+        found["training"] = RewardTraining(**found["training"])
+        if found["first"] is not None:
+            found["first"] = RewardTraining(**found["first"])
+        found["lora"] = Lora(**{**found["lora"], "targets": tuple(found["lora"]["targets"])})
+        found["brme"] = Brme(**found["brme"])
+        return EnsembleSettings(**found), about
