@@ -34,6 +34,16 @@ class Leader:
         """As quoted in records."""
         return self.world.name
 
+    @property
+    def code(self) -> str:
+        """See `TextWorld`."""
+        return self.world.code
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """See `TextWorld`."""
+        return self.world.commits
+
     def train(
         self,
         objective: Objective,

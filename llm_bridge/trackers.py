@@ -13,6 +13,7 @@ from llm_bridge.text_world import slug
 from theory import checks
 from theory.errors import InputError
 from theory.experiment import World
+from theory.fingerprint import code_of
 from theory.objective import Objective
 
 PROJECT = "rlhf-risk"
@@ -45,6 +46,16 @@ class Tracked:
     def name(self) -> str:
         """As quoted in records."""
         return self.world.name
+
+    @property
+    def code(self) -> str:
+        """That of the world."""
+        return code_of(self.world)
+
+    @property
+    def commits(self) -> dict[str, str]:
+        """Those of the world."""
+        return getattr(self.world, "commits", {})
 
     def train(
         self,

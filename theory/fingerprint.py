@@ -71,6 +71,11 @@ def stamp(*makers: Any) -> str:
     return digest_of((fingerprint(*makers), versions()))
 
 
+def code_of(maker: Any) -> str:
+    """Return what an object says that its code is, or else the `stamp` of its class."""
+    return getattr(maker, "code", None) or stamp(maker)
+
+
 def digest_of(facts: Any) -> str:
     """Shorten anything to a digest of its printed form."""
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:LETTERS]
