@@ -17,7 +17,7 @@ from bandits.preferences import Preferences
 from bandits.training import TabularWorld
 from theory import checks
 from theory.errors import InputError
-from theory.memory import Memory
+from theory.memory import Memory, identity
 from theory.scores import Scores
 
 NORMALISATIONS = ("none", "centred", "standardised")
@@ -113,7 +113,9 @@ class Grid(TabularWorld):
     def outputs(self, seeds: Sequence[int]) -> Outputs:
         """Trained reward models, as they are."""
         own = tuple(seeds)
-        return self.memory.recall("outputs", (self, own), lambda: self._trained(own), size=4)
+        return self.memory.recall(
+            "outputs", (identity(self), own), lambda: self._trained(own), size=4
+        )
 
     def _trained(self, seeds: Sequence[int]) -> Outputs:
         """Reward models do not depend on the objective: trained once for all of them."""

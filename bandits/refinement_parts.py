@@ -15,6 +15,7 @@ from bandits.posteriors import Laplace
 from theory.errors import InputError
 from theory.grades import ScoreExpert, quantile_edges
 from theory.information import information_gains
+from theory.memory import identity
 from theory.scores import Scores
 
 GRADE_NOISE = 1.0
@@ -45,14 +46,16 @@ def fitted_members(world: Grid, seeds: tuple[int, ...]) -> Fitted:
     """Trained reward models; whoever trains them further puts them back."""
     ensemble = trainable(world)
     return world.memory.recall(
-        "fitted", (world, seeds),
+        "fitted", (identity(world), seeds),
         lambda: ensemble.fitted(world.comparisons(seeds), seeds, world.shape), size=4,
     )  # fmt: skip
 
 
 def prepared(world: Grid, seeds: tuple[int, ...]) -> tuple[MlpPolicy, torch.Tensor, Scores]:
     """Initial policy, ln of the reference that it is, and normalised scores."""
-    return world.memory.recall("prepared", (world, seeds), lambda: world.prepare(seeds), size=4)
+    return world.memory.recall(
+        "prepared", (identity(world), seeds), lambda: world.prepare(seeds), size=4
+    )
 
 
 def validation_shares(

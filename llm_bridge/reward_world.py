@@ -22,7 +22,7 @@ from llm_bridge.sources import Embedded, Source
 from theory import checks
 from theory.errors import InputError
 from theory.files import write_text
-from theory.memory import Memory
+from theory.memory import Memory, identity
 
 TEXTS = "texts.json"
 
@@ -120,17 +120,19 @@ class RewardWorld:
 
     def ensembles(self, seed: int) -> tuple[Ensemble, ...]:
         """Reward models of one preference data set, on each of the source's trunks."""
-        return self.memory.recall("ensembles", (self, seed), lambda: self._ensembles(seed), size=1)
+        return self.memory.recall(
+            "ensembles", (identity(self), seed), lambda: self._ensembles(seed), size=1
+        )
 
     def normaliser(self, seed: int) -> Normaliser:
         """All reward models of one preference data set, centred on responses of the reference."""
         return self.memory.recall(
-            "normaliser", (self, seed), lambda: self._normaliser(seed), size=1
+            "normaliser", (identity(self), seed), lambda: self._normaliser(seed), size=1
         )
 
     def _source(self, kind: str, make: Callable[[], Any]) -> Any:
         """What comes of the source alone, made once."""
-        return self.memory.recall(kind, (self.source, self.cache), make)
+        return self.memory.recall(kind, (identity(self.source), self.cache), make)
 
     def _ensembles(self, seed: int) -> tuple[Ensemble, ...]:
         """One on each of the source's trunks."""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable
+from dataclasses import fields, is_dataclass
 from threading import RLock
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -14,7 +15,7 @@ class Memory:
     """Things that were made, by what they were made of; those that were not used longest go first.
 
     An object that makes things has one, which its changed copies (`dataclasses.replace`) share: so
-    a thing goes by a key that holds all that it depends on. Other processes get an empty one, and
+    a thing goes by a key that holds all that it depends on, see `identity`. Other processes get an empty one, and
     copies that they get of the same object share that.
 
     >>> memory = Memory()
@@ -45,6 +46,21 @@ class Memory:
 
     def __reduce__(self) -> tuple[Callable[[str], "Memory"], tuple[str]]:
         return _living, (self._name,)
+
+
+def identity(owner: Any) -> Hashable:
+    """Return what makes a dataclass equal to another, without the object, to serve as a key.
+
+    A memory whose keys held its owner would keep it alive. Other objects stand for themselves.
+    """
+    if (
+        not is_dataclass(owner)
+        or isinstance(owner, type)
+        or type(owner).__hash__ is object.__hash__
+    ):
+        return owner
+    values = (getattr(owner, field.name) for field in fields(owner) if field.compare)
+    return type(owner), *map(identity, values)
 
 
 _LIVING: WeakValueDictionary[str, Memory] = WeakValueDictionary()

@@ -18,6 +18,7 @@ from llm_bridge.rewards.evaluation import margins
 from llm_bridge.rewards.models import RewardModel
 from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
+from theory.memory import identity
 from theory.objective import Objective
 from theory.refinement import Refinement
 
@@ -58,7 +59,7 @@ class Collected:
             dimension=settings.dimension, seed=settings.seed,
         )  # fmt: skip
         return self.world.memory.recall(
-            "influence", (self, asked, rows, self.folder),
+            "influence", (identity(self), asked, rows, self.folder),
             lambda: _influence(self, asked, rows), size=4,
         )  # fmt: skip
 
@@ -92,7 +93,7 @@ def held_out(world: TextWorld, count: int, seed: int, temperature: float | None 
         labelling = replace(labelling, temperature=temperature)
     asked = replace(world, labelling=labelling)
     return world.memory.recall(
-        "held out", (asked, seed), lambda: asked.pairs(seed, held_out=True), size=4
+        "held out", (identity(asked), seed), lambda: asked.pairs(seed, held_out=True), size=4
     )
 
 

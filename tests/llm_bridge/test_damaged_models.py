@@ -86,19 +86,6 @@ def test_a_damaged_model_is_refused_by_name(kind, load, request, tmp_path):
     assert refused > 35
 
 
-@pytest.mark.parametrize(("kind", "load"), [("ensemble", Ensemble.from_pretrained),
-                                            ("policy", load_policy)])  # fmt: skip
-@pytest.mark.filterwarnings("ignore")
-def test_without_checksums_a_damaged_model_still_ends_in_a_sentence(kind, load, request, tmp_path):
-    """Nothing can be said of its content then; but it is loaded, or refused by name."""
-    original, _ = request.getfixturevalue(kind)
-    for number in range(50):
-        place = copied(original, tmp_path / "copy")
-        (place / SUMS).unlink()
-        told = damaged(place, np.random.default_rng([7, number]))
-        assert refusal(partial(load, place), str(place)), told
-
-
 def test_an_ensemble_is_loaded_by_the_name_of_its_folder(ensemble):
     folder, expected = ensemble
     assert outcome(str(folder), Ensemble.from_pretrained, expected)

@@ -4,10 +4,11 @@ import copy
 import gc
 import pickle
 import weakref
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from theory.memory import Memory
+from theory.memory import Memory, identity
 
 
 class Thing:
@@ -36,6 +37,49 @@ def test_nothing_outlives_its_owner():
     del memory
     gc.collect()
     assert thing() is None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Makes things of its number."""
+
+    number: int
+    within: "Owner | None" = None
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False)
+
+    def thing(self):
+        return self.memory.recall("thing", identity(self), Thing)
+
+
+def test_an_owner_that_is_dropped_is_gone_with_its_things_at_once():
+    """Without the collector of cycles: models are large."""
+    gc.disable()
+    try:
+        owner = Owner(1, Owner(2))
+        things = [weakref.ref(owner.thing()), weakref.ref(owner.within.thing())]
+        del owner
+        assert [thing() for thing in things] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_changed_copies_share_a_memory_and_not_its_things():
+    owner = Owner(1)
+    assert replace(owner, number=1).thing() is owner.thing()
+    assert replace(owner, number=2).thing() is not owner.thing()
+    assert replace(owner, within=Owner(3)).thing() is not owner.thing()
+    assert Owner(1).thing() is not owner.thing()
+
+
+def test_what_is_no_value_stands_for_itself():
+    @dataclass(eq=False)
+    class Single:
+        number: int
+
+    one = Single(1)
+    assert identity(one) is one
+    assert identity(Single) is Single
+    assert identity(Owner(1)) == identity(Owner(1)) != identity(Owner(2))
 
 
 def test_memories_answer_for_themselves_alone():
