@@ -15,8 +15,8 @@ class Memory:
     """Things that were made, by what they were made of; those that were not used longest go first.
 
     An object that makes things has one, which its changed copies (`dataclasses.replace`) share: so
-    a thing goes by a key that holds all that it depends on, see `identity`. Other processes get an empty one, and
-    copies that they get of the same object share that.
+    a thing goes by a key that holds all that it depends on, see `identity`. Other processes get an
+    empty one, and copies that they get of the same object share that.
 
     >>> memory = Memory()
     >>> memory.recall("square", 3, lambda: 3**2), memory.recall("square", 3, lambda: 0)
