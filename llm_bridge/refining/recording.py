@@ -86,7 +86,8 @@ def _refined(
     stages: TextRefinement, settings: Refinement, anew: bool, came: Arrays, folder: Path
 ) -> tuple[TextRefinement, Arrays, dict[str, float]]:
     """Stages with refined reward models of their own, their losses, and what labels they took."""
-    name = _cell("-".join([*(str(value) for value in vars(settings).values()), str(anew)]))
+    told = [*(str(value) for value in vars(settings).values()), str(anew), stages.code]
+    name = _cell("-".join(told))
     own = replace(stages, own=folder / name, anew=anew)
     found = run(Refining(**vars(own)), settings, interactions=came, folder=own.own)
     if isinstance(stages.expert, EndpointExpert) and stages.expert.faults:

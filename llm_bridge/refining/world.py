@@ -88,6 +88,11 @@ class TextRefinement:
                              self.validation)  # fmt: skip
 
     @property
+    def code(self) -> str:
+        """What changes with the code of the stages, and with versions of packages."""
+        return stamp(TextRefinement, self.world.source, self.world.ensemble)
+
+    @property
     def due(self) -> tuple[int, ...]:
         """Steps after which the policy is kept."""
         steps = np.linspace(0, self.steps, self.checkpoints + 1).round().astype(int)[1:]
@@ -197,7 +202,7 @@ class TextRefinement:
             pairs = held_out(self.world, self.compared, seed, CERTAIN)
             accuracy.append((margins(world.normaliser(seed), pairs).mean(1) > 0).mean())
         names = map(str, frames[0])
-        found = {name: np.stack([rows[name].to_numpy() for rows in frames]) for name in names}
+        found = {name: np.array([rows[name].to_list() for rows in frames]) for name in names}
         return {**found, "judged": np.stack(judged), "accuracy": np.array(accuracy)}
 
     def judge(self, seed: int, model: Any = None) -> Float[np.ndarray, " responses"]:
@@ -240,8 +245,7 @@ class TextRefinement:
         """Rows of a training to the end, which goes on from the last saved state."""
         of = (self.world, self.ppo, objective, seed, self.steps, self.evaluate_every)
         state = StateFile.within(
-            folder / "states", "state", of, stamp(TextRefinement, self.world.source),
-            accept=self.world.accept_code,
+            folder / "states", "state", of, self.code, accept=self.world.accept_code,
         )  # fmt: skip
 
         def row(step: int, met: Row, _: Rollout) -> list[Row]:

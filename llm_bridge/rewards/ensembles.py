@@ -95,14 +95,20 @@ class Ensemble:
         return Parameters(sum(own if frozen else sizes.values()), sum(sizes.values()))
 
     def save(self, folder: Path | str) -> None:
-        """Weights, settings, configuration, tokenizer and checksums, for `from_pretrained`."""
+        """Weights, settings, configuration, tokenizer and checksums, for `from_pretrained`.
+
+        `commit` in the description is that of the trunk on the hub, if it came from there.
+        """
         folder = output_folder(Path(folder))
         (folder / SUMS).unlink(missing_ok=True)
         model = self.models[0]
         model.trunk.config.save_pretrained(folder)
         model.tokenizer.save_pretrained(folder)
         write(folder / WEIGHTS, partial(save_model, torch.nn.ModuleList(self.models)))
-        about = {"limit": model.limit, "dtype": str(model.trunk.dtype).removeprefix("torch.")}
+        about = {
+            "limit": model.limit, "dtype": str(model.trunk.dtype).removeprefix("torch."),
+            "commit": getattr(model.trunk.config, "_commit_hash", None),
+        }  # fmt: skip
         write_text(folder / DESCRIPTION, json.dumps({**about, **asdict(self.settings)}, indent=2))
         write_sums(folder)
 
@@ -131,6 +137,7 @@ def _described(folder: Path) -> tuple[EnsembleSettings, dict[str, Any]]:
     with readable(folder, "folder", required, "make it anew, or restore it from a copy"):
         found = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
         about = {"limit": int(found.pop("limit")), "dtype": str(found.pop("dtype"))}
+        found.pop("commit", None)
         found["training"] = RewardTraining(**found["training"])
         if found["first"] is not None:
             found["first"] = RewardTraining(**found["first"])

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -159,13 +160,17 @@ def test_a_folder_with_the_sign_in_its_path_stays_a_folder(policy, tmp_path):
 
 def test_worlds_and_kept_models_say_the_commit(hub, quick, tmp_path, brief):
     world = type(quick)(
-        Checkpoint(hub, ("garden :",), judge=f"{hub}@v1"), Labelling(20), quick.ensemble, 8,
+        Checkpoint(hub, ("garden :",), judge="kindness"), Labelling(20), quick.ensemble, 8,
         sampling=quick.sampling, cache=tmp_path / "cache",
     )  # fmt: skip
-    assert world.commits == {hub: "a" * 40, f"{hub}@v1": "b" * 40}
+    assert world.commits == {hub: "a" * 40}
+    judged = replace(world.source, judge=f"{hub}@v1")
+    assert judged.commits == {hub: "a" * 40, f"{hub}@v1": "b" * 40}
     trainer = quick.trainer(lcb(0.1), brief, 0)
     keep(tmp_path / "kept", trainer.save_policy, trainer, seed=0, world=world)
     assert origin(tmp_path / "kept").commits == world.commits
+    world.ensembles(0)[0].save(tmp_path / "ensemble")
+    assert json.loads((tmp_path / "ensemble" / "ensemble.json").read_text())["commit"] == "a" * 40
     own = Checkpoint(str(tmp_path / "kept"), ("garden :",), judge="kindness")
     assert own.commits == {}
     assert Path(own.policy_path).is_dir()
