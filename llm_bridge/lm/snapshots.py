@@ -54,8 +54,13 @@ def commits(*paths: str | Path) -> dict[str, str]:
     Raises `InputError` as `snapshot`, which downloads the configuration.
     """
     names = [str(path) for path in paths if not Path(path).expanduser().is_dir()]
-    found = {name: snapshot(name, weights=False) for name in names}
-    return {name: folder.name for name, folder in found.items() if COMMIT.fullmatch(folder.name)}
+    found = {name: commit_of(snapshot(name, weights=False)) for name in names}
+    return {name: commit for name, commit in found.items() if commit is not None}
+
+
+def commit_of(folder: Path) -> str | None:
+    """Tell the commit of a folder of the hub's cache; None for another folder."""
+    return folder.name if COMMIT.fullmatch(folder.name) else None
 
 
 def _downloaded(path: str, weights: bool) -> Path:

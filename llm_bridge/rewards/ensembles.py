@@ -16,6 +16,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.checkpoints import fuse_activations
 from llm_bridge.lm.lora import Lora
+from llm_bridge.lm.snapshots import commit_of
 from llm_bridge.rewards.brme import Brme
 from llm_bridge.rewards.fusion import side_by_side
 from llm_bridge.rewards.kinds import Models, Recipe, Workshop
@@ -107,7 +108,7 @@ class Ensemble:
         write(folder / WEIGHTS, partial(save_model, torch.nn.ModuleList(self.models)))
         about = {
             "limit": model.limit, "dtype": str(model.trunk.dtype).removeprefix("torch."),
-            "commit": getattr(model.trunk.config, "_commit_hash", None),
+            "commit": commit_of(Path(model.trunk.config.name_or_path)),
         }  # fmt: skip
         write_text(folder / DESCRIPTION, json.dumps({**about, **asdict(self.settings)}, indent=2))
         write_sums(folder)
