@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 from bandits.streams import stream
-from theory import checks
-from theory.errors import InputError
+from theory import cells, checks
+from theory.errors import InputError, quoted
 from theory.preferences import sample_preferences
+from theory.tables import read_table
 
 ANNOTATORS = {"expert": 0.0, "opposite": 0.065, "external": 0.23, "ai": 0.36}
 """Share of flipped labels by annotator [rewardrobust2024, App. A].
@@ -21,6 +21,9 @@ Disagreement with the paper's experts: the public's outright opposite judgements
 where neither sees a tie (1 - 77%), and those of a language model (1 - 64%, on samples that were
 chosen for being contested).
 """
+COLUMNS = ("prompt", "chosen", "rejected")
+LARGEST = 2**53
+"""Below this, float64 tells whole numbers apart."""
 OPPONENTS = ("best", "any")
 TRIES = 20_000
 """Data sets that are drawn in search of one that covers every response."""
@@ -60,23 +63,22 @@ class Preferences:
 
     @classmethod
     def read(cls, path: Path) -> "Preferences":
-        """Comparisons of a CSV file with columns prompt, chosen and rejected (numbers from 0)."""
-        try:
-            table = pd.read_csv(path)
-        except (OSError, ValueError) as error:
-            raise InputError("preferences", "a CSV file", f"{path} ({error})") from None
-        columns = ["prompt", "chosen", "rejected"]
-        missing = [name for name in columns if name not in table]
-        if missing:
-            raise InputError("preferences", f"columns {', '.join(columns)}", list(table.columns))
-        rows = table[columns]
-        whole = rows.apply(pd.to_numeric, errors="coerce")
-        bad = whole.index[(whole.isna() | (whole % 1 != 0)).any(axis=1)]
-        if len(bad):
+        """Read the columns prompt, chosen and rejected (numbers from 0) of a table.
+
+        Raises `InputError` as `theory.tables.read_table`, and for what is no whole number.
+        """
+        table = read_table(path, argument="preferences")
+        cells.require(table, COLUMNS, argument="preferences")
+        whole = np.stack([cells.numbers(table[name]) for name in COLUMNS], axis=-1)
+        bad = ~(np.isfinite(whole) & (np.abs(whole) < LARGEST) & (np.round(whole) == whole))
+        if bad.any():
+            row, column = map(int, np.argwhere(bad)[0])
             raise InputError(
-                "preferences", "whole numbers", f"{rows.loc[bad[0]].to_dict()} in row {bad[0] + 2}"
-            )
-        return cls(given=tuple((int(x), int(a), int(b)) for x, a, b in whole.to_numpy()))
+                "preferences", "whole numbers",
+                f"{quoted(table[COLUMNS[column]].iloc[row])} as {COLUMNS[column]!r} in "
+                f"{cells.row_name(table, row)}",
+            )  # fmt: skip
+        return cls(given=tuple((int(x), int(a), int(b)) for x, a, b in whole))
 
     def check(self, prompts: int, responses: int) -> None:
         """Raise `InputError` unless a world of this size can be compared so; warn of gaps."""

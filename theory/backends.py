@@ -10,6 +10,7 @@ from joblib import Parallel, parallel_config
 
 from theory import checks
 from theory.errors import InputError
+from theory.first_contact import install
 from theory.stopping import Pool, stoppable
 
 BACKENDS = ("loky", "threading", "dask", "ray")
@@ -70,5 +71,5 @@ def _optional(module: str) -> ModuleType:
         package = module.split(".")[0]
         raise InputError(
             "backend", f"the package {package!r}", "not installed",
-            f"pip install 'rlhf-risk[cluster]', or pip install {package}",
+            f"{install('cluster')}, or pip install {package}",
         ) from None  # fmt: skip

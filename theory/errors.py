@@ -1,4 +1,20 @@
-"""Exceptions raised by the toolkit."""
+"""Exceptions raised by the toolkit, and how their messages quote what arrived."""
+
+QUOTED = 60
+"""Characters of a text that a message quotes."""
+
+
+def quoted(value: object) -> str:
+    """Quote a value for a message, a long one shortened.
+
+    >>> quoted("word " * 300)
+    "'word word word word word word word word word word word word '... (1,500 characters)"
+    """
+    if isinstance(value, str):
+        told = repr(value[:QUOTED])
+        return told if len(value) <= QUOTED else f"{told}... ({len(value):,} characters)"
+    told = repr(value)
+    return told if len(told) <= QUOTED else f"{told[:QUOTED]}..."
 
 
 class InputError(ValueError):

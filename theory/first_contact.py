@@ -38,9 +38,18 @@ def check_command(arguments: list[str], commands: Mapping[str, Command]) -> None
         checks.one_of("command", arguments[0], commands)
 
 
+def install(name: str) -> str:
+    """Say how the optional packages `name` of pyproject.toml are installed.
+
+    >>> install("tables")
+    "pip install -e '.[tables]' in the folder of this project"
+    """
+    return f"pip install -e '.[{name}]' in the folder of this project"
+
+
 @contextmanager
 def extra(name: str) -> Iterator[None]:
-    """Imports that need the optional packages `rlhf-risk[name]`.
+    """Import what needs the optional packages `name` of pyproject.toml.
 
     Raises `InputError` with the line that installs them where one is missing.
     """
@@ -48,6 +57,5 @@ def extra(name: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise InputError(
-            "package", "installed", str(error),
-            f"pip install 'rlhf-risk[{name}]'",
+            "package", "installed", str(error), install(name),
         ) from error  # fmt: skip

@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from theory import checks
-from theory.errors import InputError
+from theory import cells, checks
+from theory.errors import InputError, quoted
 from theory.tables import read_table
 
 GRADES = 5
+KEYS = ("prompt", "response")
 MISSING = 0
 """A response without a grade: nobody gave one, or the answer could not be read."""
 
@@ -117,25 +118,33 @@ class FileExpert:
 
     @classmethod
     def read(cls, path: Path) -> "FileExpert":
-        """A table with columns prompt, response and grade (an empty one is missing).
+        """Read a table with columns prompt, response and grade (an empty one is missing).
 
-        Raises `InputError` for other columns, grades outside of 1..5, and for a response that has
-        two different ones.
+        Texts are taken as they stand; an empty cell is the empty text. Raises `InputError` for
+        other columns, grades outside of 1..5, and for a response that has two different ones.
         """
-        table = read_table(path, text=True)
-        absent = [name for name in ("prompt", "response", "grade") if name not in table]
-        if absent:
-            raise InputError("path", f"a table with {', '.join(absent)}", list(table.columns))
-        table = table.dropna(subset=["grade"])
-        numbers = pd.to_numeric(table.grade, errors="coerce")
-        bad = ~numbers.isin(range(1, GRADES + 1))
-        if bad.any():
-            raise InputError("grade", f"a whole number 1..{GRADES}", repr(table.grade[bad].iloc[0]))
+        table = read_table(path, argument="expert")
+        cells.require(table, (*KEYS, "grade"), argument="expert")
         found: dict[tuple[str, str], int] = {}
-        for prompt, response, grade in zip(table.prompt, table.response, numbers, strict=True):
-            key = str(prompt), str(response)
-            if found.setdefault(key, int(grade)) != int(grade):
-                raise InputError("grade", "one for a response", f"two for {key}")
+        keys = zip(
+            *(cells.labels(table, name, argument="expert", empty=True) for name in KEYS),
+            strict=True,
+        )
+        for place, (key, told) in enumerate(zip(keys, table.grade, strict=True)):
+            if cells.text(told) == "":
+                continue
+            grade = cells.number(told)
+            if grade not in range(1, GRADES + 1):
+                raise InputError(
+                    "grade", f"a whole number 1..{GRADES}",
+                    f"{quoted(told)} in {cells.row_name(table, place)}",
+                )  # fmt: skip
+            if found.setdefault(key, int(grade)) != grade:
+                raise InputError(
+                    "grade", "one for a response",
+                    f"two for {', '.join(map(quoted, key))}, the second in "
+                    f"{cells.row_name(table, place)}",
+                )  # fmt: skip
         return cls(found)
 
     def __call__(

@@ -1,14 +1,14 @@
 """`best-of-n`: the best of n responses of the reference, for every n at once."""
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from llm_bridge.best_of_n import best_of_n
 from llm_bridge.commands.options import World, presets
 from llm_bridge.commands.training import STUDY
 from theory import checks
-from theory.files import output_folder, write
+from theory.files import output_folder
+from theory.tables import write_table
 
 SHOWN = (1, 4, 16, 64, 256)
 
@@ -31,7 +31,7 @@ def choose(options: BestOfN) -> None:
     objectives = presets(options.objective)
     rows = best_of_n(options.prepared(), objectives, range(options.seeds), samples=options.samples)
     path = output_folder(options.out) / "best_of_n.csv"
-    write(path, partial(rows.to_csv, index=False))
+    write_table(path, rows)
     shown = rows[rows.n.isin([*SHOWN, options.samples])]
     metric = "gold" if "gold" in rows else "proxy"
     table = shown.pivot_table(index="objective", columns="n", values=metric, sort=False)

@@ -45,6 +45,8 @@ class Evaluate(World):
     models."""
     endpoint_model: str = "default"
     """Its model; the key is taken from OPENAI_API_KEY."""
+    spreadsheet_safe: bool = False
+    """Put an apostrophe before texts in tables that a spreadsheet would take for formulas."""
     out: Path = Path("out/evaluate")
     """Folder of the tables."""
 
@@ -65,7 +67,7 @@ def evaluate(options: Evaluate) -> None:
         _evaluated(options, world, endpoint, seed, folders) for seed, folders in by_seed.items()
     ]
     tables = {name: pd.concat([part[name] for part in found]) for name in found[0]}
-    save_tables(options.out, tables)
+    save_tables(options.out, tables, spreadsheet_safe=options.spreadsheet_safe)
     for name in ("summary", "win_rates", "optimality"):
         if not tables[name].empty:
             print(f"{name}\n{tables[name].set_index('policy').T.round(3).to_string()}\n")

@@ -140,14 +140,19 @@ class World:
         for name in ("prompts", "preferences"):
             check_file(name, getattr(self, name))
 
-    def prepared(self) -> TextWorld:
-        """The world, all its models trained or taken from the cache.
-
-        Raises `InputError` as `check`, before anything is loaded.
-        """
+    def loaded(self) -> TextWorld:
+        """Load the policy. Raises `InputError` as `check`, before anything is loaded."""
         self.check()
         world = self.world()
         world.policy()
+        return world
+
+    def prepared(self, world: TextWorld | None = None) -> TextWorld:
+        """Train all models of a world, `loaded` unless given, or take them from the cache.
+
+        Raises `InputError` as `check`, before anything is loaded.
+        """
+        world = world or self.loaded()
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
         with connected("loky", self.workers) as pool:
             list(pool(delayed(_prepare)(world, seed) for seed in range(self.seeds)))

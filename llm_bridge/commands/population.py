@@ -20,10 +20,10 @@ from llm_bridge.settings import Settings
 from theory import checks
 from theory.errors import InputError
 from theory.experiment import run
-from theory.files import write_text
 from theory.matching import matched_beta
 from theory.objective import Objective
 from theory.records import Records
+from theory.tables import write_table
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def study(options: PopulationStudy, *, data: int = 0) -> Studied:
     kept = replace(world, policies=options.out / "policies" if options.keep else None)
     records = _run(options, kept, objectives, members * options.trials, "runs")
     reference = world.reference(options.settings(), members * options.trials)
-    reference.to_csv(options.out / "reference.csv", index=False)
+    write_table(options.out / "reference.csv", reference)
     return Studied(records.rows(), reference, dict(zip(objectives, strengths, strict=True)))
 
 
@@ -134,7 +134,7 @@ def _matched(options: PopulationStudy, world: PopulationWorld) -> tuple[float, .
         gold=("judged_gold", "mean"),
         gold_low=("judged_gold", "min"), gold_high=("judged_gold", "max"),
     )  # fmt: skip
-    write_text(options.out / "scan.csv", grid.to_csv())
+    write_table(options.out / "scan.csv", grid.reset_index())
     reached = grid.kl
     found = []
     for name in options.objective:
@@ -174,7 +174,7 @@ def _tell(
     if len(strengths) > 1:
         tables["contrasts"] = contrasts(last, options.objective[0], rng)
     for name, table in tables.items():
-        write_text(options.out / f"{name}.csv", table.to_csv(index=False))
+        write_table(options.out / f"{name}.csv", table)
         print(f"\n{table.round(3).to_string(index=False)}")
     diverged = rows[rows.stopped.notna()].drop_duplicates(["objective", "seed"])
     for stopped in diverged.itertuples():

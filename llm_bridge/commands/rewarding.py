@@ -12,7 +12,7 @@ from llm_bridge.commands.options import World, check_file
 from llm_bridge.data.reading import load_rows
 from llm_bridge.judging.markdown import save_tables
 from llm_bridge.rewards.evaluation import evaluate, margins
-from llm_bridge.rewards.rewardbench import rewardbench
+from llm_bridge.rewards.rewardbench import Questions, rewardbench
 from llm_bridge.text_world import TextWorld
 
 LOGITS = ["loss", "brier", "ece"]
@@ -27,7 +27,11 @@ class Reward(World):
     """
 
     rewardbench: str | None = None
-    """File of the RewardBench format: prompt, chosen, rejected, subset."""
+    """File of the RewardBench format: prompt, chosen, rejected, subset. Where chosen or rejected
+    are lists (RewardBench 2) all chosen texts have to be above all rejected ones; its subset Ties
+    is not scored."""
+    spreadsheet_safe: bool = False
+    """Put an apostrophe before texts in tables that a spreadsheet would take for formulas."""
     out: Path = Path("out/reward")
     """Folder of the ensembles, one a preference data set, and of the tables."""
 
@@ -35,14 +39,16 @@ class Reward(World):
 def reward(options: Reward) -> None:
     """Ensembles as `Ensemble.from_pretrained` loads them, and what they are worth."""
     check_file("rewardbench", options.rewardbench)
-    world, tables = options.prepared(), defaultdict(list)
+    questions, world = _questions(options)
+    options.prepared(world)
+    tables = defaultdict(list)
     for seed in range(options.seeds):
         for index, ensemble in enumerate(world.ensembles(seed)):
             ensemble.save(options.out / f"ensemble-{seed}-{index}")
-        for name, frame in _examined(world, seed, options.rewardbench).items():
+        for name, frame in _examined(world, seed, questions).items():
             tables[name].append(frame.assign(seed=seed))
     found = {name: pd.concat(frames) for name, frames in tables.items()}
-    save_tables(options.out, found)
+    save_tables(options.out, found, spreadsheet_safe=options.spreadsheet_safe)
     print(
         found["members"]
         .drop(columns="seed")
@@ -52,14 +58,25 @@ def reward(options: Reward) -> None:
         .to_string()
     )
     print(found["summary"].drop(columns="seed").mean().round(3).to_string())
-    if "rewardbench" in found:
+    if questions is not None:
+        print(f"rewardbench: {questions.told()}")
         print(
             found["rewardbench"].groupby("section", sort=False).accuracy.mean().round(3).to_string()
         )
     print(f"ensembles and tables in {options.out.resolve()}")
 
 
-def _examined(world: TextWorld, seed: int, benchmark: str | None) -> dict[str, pd.DataFrame]:
+def _questions(options: Reward) -> tuple[Questions | None, TextWorld]:
+    """The benchmark, checked before anything is trained, and the world with its policy loaded."""
+    if options.rewardbench is None:
+        return None, options.loaded()
+    rows = load_rows(options.rewardbench, argument="rewardbench")
+    world = options.loaded()
+    asked = Questions.of(rows, tokenizer=world.policy()[1], drop_bad=options.drop_bad)
+    return asked, world
+
+
+def _examined(world: TextWorld, seed: int, questions: Questions | None) -> dict[str, pd.DataFrame]:
     """Tables of one preference data set."""
     score, pairs = world.normaliser(seed).score, world.pairs(seed, held_out=True)
     known, logits = None, world.ensemble.kind != "brme"
@@ -80,8 +97,8 @@ def _examined(world: TextWorld, seed: int, benchmark: str | None) -> dict[str, p
         "reliability": found.reliability,
         "summary": pd.DataFrame([summary]),
     }
-    if benchmark is not None:
-        scored = rewardbench(score, load_rows(benchmark))
+    if questions is not None:
+        scored = rewardbench(score, questions)
         rows = [*scored.sections.items(), ("total", scored.total)]
         rows += [(name, np.nan) for name in scored.missing]
         tables["rewardbench"] = pd.DataFrame(rows, columns=["section", "accuracy"])

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from theory import checks
+from theory import cells, checks
 from theory.errors import InputError
 
 HUMAN, ASSISTANT = "\n\nHuman:", "\n\nAssistant:"
@@ -59,10 +59,10 @@ class Reader:
         """Two responses: texts, or conversations that end in them."""
         sides = [row["chosen"], row["rejected"]]
         asked: Any = row.get("prompt")
-        if all(_is_conversation(side) for side in sides):
+        if all(is_conversation(side) for side in sides):
             return self._conversations(asked, sides)
         texts = [_text(side) for side in sides]
-        if _is_conversation(asked):
+        if is_conversation(asked):
             return Example(self.render(list(asked)), tuple(texts))
         return _transcripts(*texts) if asked is None else Example(_text(asked), tuple(texts))
 
@@ -75,7 +75,7 @@ class Reader:
     def prompt(self, row: Row) -> Example:
         """As it stands, or messages."""
         asked = row["prompt"]
-        text = self.render(list(asked)) if _is_conversation(asked) else _text(asked)
+        text = self.render(list(asked)) if is_conversation(asked) else _text(asked)
         return Example(text, _responses(row))
 
     def imdb(self, row: Row) -> Example:
@@ -123,7 +123,7 @@ class Reader:
         return [end for _, end in found["offset_mapping"]]
 
     def _conversations(self, asked: Any, sides: Sequence[Any]) -> Example:
-        before = list(asked) if _is_conversation(asked) else []
+        before = list(asked) if is_conversation(asked) else []
         if isinstance(asked, str) and len(sides[0]) == 1:
             before = [{"role": "user", "content": asked}]
         won, lost = ([*before, *side] for side in sides)
@@ -161,7 +161,7 @@ def recognise(columns: Sequence[str], name: str | None = None) -> Callable[[Read
     told = "; ".join(f"{kind}: {', '.join(needed)}" for kind, (needed, _) in known.items())
     raise InputError(
         "data", f"a table with the columns of a known format ({told})",
-        f"columns {', '.join(map(str, columns))}", "rename the columns",
+        f"columns {cells.listed(columns)}", "rename the columns",
     )  # fmt: skip
 
 
@@ -179,12 +179,12 @@ def _transcripts(chosen: str, rejected: str) -> Example:
 
 
 def _responses(row: Row) -> tuple[str, ...]:
-    cells = [row[name] for name in RESPONSES if name in row]
-    return tuple(c[-1]["content"] if _is_conversation(c) else _text(c) for c in cells[:1])
+    there = [row[name] for name in RESPONSES if name in row]
+    return tuple(c[-1]["content"] if is_conversation(c) else _text(c) for c in there[:1])
 
 
-def _is_conversation(cell: Any) -> bool:
-    """Messages with a role and a content."""
+def is_conversation(cell: Any) -> bool:
+    """Tell whether a cell holds messages, each with a role and a content."""
     return isinstance(cell, list | np.ndarray) and len(cell) > 0 and all(
         isinstance(m, dict) and isinstance(m.get("content"), str) and m.get("role") in MARKS
         for m in cell
@@ -193,6 +193,7 @@ def _is_conversation(cell: Any) -> bool:
 
 def _text(cell: Any) -> str:
     """A cell as text, empty where it is missing."""
-    if isinstance(cell, list | np.ndarray | dict):
+    found = cells.text(cell)
+    if found is None:
         raise UnusableRow("with cells that are neither text nor messages")
-    return "" if cell is None or cell != cell else str(cell)
+    return found

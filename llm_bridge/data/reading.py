@@ -11,7 +11,7 @@ import pandas as pd
 
 from llm_bridge.data.formats import RESPONSES, Example, Reader, UnusableRow, recognise
 from llm_bridge.data.pairs import Pairs
-from theory import checks
+from theory import cells, checks
 from theory.errors import InputError
 from theory.tables import SUFFIXES, read_table
 
@@ -104,22 +104,22 @@ def read_texts(
     return texts if count is None else _drawn(texts, count, rng)
 
 
-def load_rows(source: str | Path, *, split: str = "train") -> pd.DataFrame:
-    """A table from a file, or from a data set of the hub where `datasets` is installed."""
+def load_rows(source: str | Path, *, split: str = "train", argument: str = "data") -> pd.DataFrame:
+    """Read a table from a file, or from a data set of the hub where `datasets` is installed."""
     if str(source).removesuffix(".gz").endswith(SUFFIXES):
-        return read_table(source, text=True)
+        return read_table(source, argument=argument)
     try:
         datasets = importlib.import_module("datasets")
     except ImportError:
         raise InputError(
-            "data", f"a file in {', '.join(SUFFIXES)} (or .gz of them)", repr(str(source)),
+            argument, f"a file in {', '.join(SUFFIXES)} (or .gz of them)", repr(str(source)),
             "for a data set of the hub, pip install datasets",
         ) from None  # fmt: skip
     try:
         return pd.DataFrame(datasets.load_dataset(str(source), split=split).to_pandas())
     except (OSError, ValueError) as error:
         raise InputError(
-            "data", "a file, or a data set that can be downloaded", f"{source} ({error})",
+            argument, "a file, or a data set that can be downloaded", f"{source} ({error})",
             "save it with to_parquet on a connected machine, and give that file",
         ) from error  # fmt: skip
 
@@ -143,18 +143,23 @@ def _examples(
     for index, row in enumerate(frame.to_dict("records")):
         try:
             example = read(reader, {str(name): cell for name, cell in row.items()})
-            example = Example(example.prompt, example.responses[:responses])
-            _check(example, responses, reader.tokenizer, limit)
-            kept.append(example)
+            kept.append(checked(example, responses, reader.tokenizer, limit))
         except UnusableRow as reason:
             faults.setdefault(str(reason), []).append(index)
-    _report(faults, len(frame), drop_bad)
+    report(faults, frame, drop_bad=drop_bad)
     if not kept:
         raise InputError("data", "some rows that can be used", f"none of {len(frame)} in {source}")
     return kept
 
 
-def _check(example: Example, responses: int, tokenizer: Any, limit: int | None) -> None:
+def checked(
+    example: Example, responses: int = PAIR, tokenizer: Any = None, limit: int | None = None
+) -> Example:
+    """Check what was read of a row, and drop responses beyond those that are asked for.
+
+    Raises `UnusableRow` for what is empty, equal, lacking, or beyond the limit.
+    """
+    example = Example(example.prompt, example.responses[:responses])
     if not example.prompt.strip():
         raise UnusableRow("with an empty prompt")
     if len(example.responses) < responses:
@@ -170,19 +175,27 @@ def _check(example: Example, responses: int, tokenizer: Any, limit: int | None) 
             tokens += max(map(len, sides)) + 1
         if tokens > limit:
             raise UnusableRow(f"beyond {limit} tokens")
+    return example
 
 
-def _report(faults: Mapping[str, Sequence[int]], rows: int, drop_bad: bool) -> None:
-    """Raise, or warn, with what is wrong with how many rows, and the first of them."""
+def report(faults: Mapping[str, Sequence[int]], frame: pd.DataFrame, *, drop_bad: bool) -> None:
+    """Raise, or warn, with what is wrong with how many rows, and the first of them.
+
+    faults: places of rows by reason. Raises `InputError` unless `drop_bad`.
+    """
     if not faults:
         return
-    told = "; ".join(f"{len(at)} {why} (first: row {at[0]})" for why, at in faults.items())
+    unit = frame.index.name or "row"
+    told = "; ".join(
+        f"{len(at)} {why} (first: {unit} {frame.index[at[0]]})" for why, at in faults.items()
+    )
+    told += f", of {len(frame)} rows{cells.of_file(frame)}"
     if not drop_bad:
         raise InputError(
-            "data", "rows that can all be used", f"{told}, of {rows}",
+            "data", "rows that can all be used", told,
             "correct them, or leave them out with drop_bad=True (--drop-bad)",
         )  # fmt: skip
-    warnings.warn(f"rows left out: {told}, of {rows}", stacklevel=4)
+    warnings.warn(f"rows left out: {told}", stacklevel=4)
 
 
 def _drawn(items: Sequence[Item], count: int, rng: np.random.Generator | None) -> list[Item]:

@@ -2,14 +2,14 @@
 
 import html
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from theory.files import output_folder, write, write_text
+from theory.files import output_folder, write_text
+from theory.tables import write_table
 
 
 def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
@@ -30,15 +30,18 @@ def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def save_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> list[Path]:
-    """`NAME.csv` and `NAME.md` of every table; the paths written.
+def save_tables(
+    folder: Path, tables: Mapping[str, pd.DataFrame], *, spreadsheet_safe: bool = False
+) -> list[Path]:
+    """Write `NAME.csv` (by `theory.tables.write_table`) and `NAME.md` of every table; their paths.
 
     Raises `InputError` for a folder that cannot be written to.
     """
     output_folder(folder)
     paths = []
     for name, frame in tables.items():
-        paths.append(write(folder / f"{name}.csv", partial(frame.to_csv, index=False)))
+        path = folder / f"{name}.csv"
+        paths.append(write_table(path, frame, spreadsheet_safe=spreadsheet_safe))
         paths.append(write_text(folder / f"{name}.md", markdown(frame)))
     return paths
 

@@ -150,4 +150,4 @@ def test_the_default_says_what_it_does(tmp_path, capsys):
 def test_without_torch_it_says_how_to_install_it(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "bandits.command", None)
     assert main([]) == 2
-    assert "pip install 'rlhf-risk[torch]'" in capsys.readouterr().err
+    assert "pip install -e '.[torch]'" in capsys.readouterr().err

@@ -119,9 +119,12 @@ def test_given_comparisons_are_read_and_taken_as_they_are(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("prompt,chosen\n0,1\n", "columns prompt, chosen, rejected"),
-        ("prompt,chosen,rejected\n0,1,0\n0,x,1\n", "whole numbers.*row 3"),
-        ("prompt,chosen,rejected\n0,1.5,1\n", "whole numbers.*row 2"),
+        ("prompt,chosen\n0,1\n", "columns rejected, got columns prompt, chosen of pairs.csv"),
+        (
+            "prompt,chosen,rejected\n0,1,0\n0,x,1\n",
+            "whole numbers.*'x' as 'chosen' in line 3 of pairs.csv",
+        ),
+        ("prompt,chosen,rejected\n0,1.5,1\n", "whole numbers.*'1.5'.*line 2"),
     ],
 )
 def test_files_that_are_not_comparisons(tmp_path, text, message):

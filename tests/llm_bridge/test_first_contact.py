@@ -99,7 +99,7 @@ def test_one_process_for_each_of_these(name, says, monkeypatch):
 def test_a_package_that_is_not_installed(says, monkeypatch):
     monkeypatch.delattr("llm_bridge.commands.parsing")
     monkeypatch.setitem(sys.modules, "llm_bridge.commands.parsing", None)
-    assert "pip install 'rlhf-risk[llm]'" in says("compare")
+    assert "pip install -e '.[llm]'" in says("compare")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")

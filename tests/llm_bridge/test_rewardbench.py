@@ -88,7 +88,13 @@ def test_a_tie_is_wrong_and_the_mean_decides_unless_told():
     assert found.subsets.accuracy.to_dict() == {"shp": 0.5, "summarize": 1.0}
 
 
-@pytest.mark.parametrize("rows", [{"prompt": ["p"]}, {name: [] for name in COLUMNS}])
-def test_bad_input(rows):
-    with pytest.raises(InputError, match="columns prompt, chosen, rejected, subset"):
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ({"prompt": ["p"]}, "columns chosen, rejected, subset, got columns prompt"),
+        ({name: [] for name in COLUMNS}, "none of 0"),
+    ],
+)
+def test_bad_input(rows, message):
+    with pytest.raises(InputError, match=message):
         rewardbench(lambda *_: Scores(np.zeros((1, 1))), pd.DataFrame(rows))

@@ -163,8 +163,9 @@ def test_bad_rows_are_counted_or_dropped_aloud(file):
         rejected=["y", "y", "y", "x", "y", "y"],
     )
     message = (
-        r"2 with an empty prompt .first: row 1.; 1 with an empty response .first: row 2.; "
-        r"1 with equal responses .first: row 3.; 1 beyond 12 tokens .first: row 4., of 6"
+        r"2 with an empty prompt .first: line 2.; 1 with an empty response .first: line 3.; "
+        r"1 with equal responses .first: line 4.; 1 beyond 12 tokens .first: line 5., "
+        r"of 6 rows of data.jsonl"
     )
     tokenizer = build_tokenizer()
     with pytest.raises(InputError, match=message + ".*drop_bad=True"):
@@ -199,7 +200,7 @@ def test_bad_rows_are_counted_or_dropped_aloud(file):
     ],
 )
 def test_rows_that_are_no_comparison(file, chosen, rejected, message):
-    with pytest.raises(InputError, match=f"1 .*{message}.*row 0"):
+    with pytest.raises(InputError, match=f"1 .*{message}.*line 1"):
         read_pairs(file(chosen=[chosen], rejected=[rejected]))
 
 

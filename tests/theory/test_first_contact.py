@@ -30,7 +30,7 @@ def test_a_command_that_there_is_not(capsys):
 
 
 def test_a_missing_package_comes_with_the_line_that_installs_it():
-    message = r"no_such_module.*pip install 'rlhf-risk\[llm\]'"
+    message = r"no_such_module.*pip install -e '.\[llm\]'"
     with pytest.raises(InputError, match=message), extra("llm"):
         import_module("no_such_module")
 

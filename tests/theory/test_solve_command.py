@@ -86,7 +86,7 @@ def set_cell(table, row, column, value):
         ),
         (lambda t: t.drop(columns=[f"member_{i}" for i in range(5)]), ["member_0", "--members"]),
         (lambda t: pd.concat([t, t.iloc[[3]]]), ["1 duplicate rows", "'p0'", "3"]),
-        (lambda t: t.drop(index=5), ["1 prompts without some", "'p1'", "without 1"]),
+        (lambda t: t.drop(index=5), ["1 prompts without some", "'p1'", "without '1'"]),
         (lambda t: set_cell(t, 2, "member_3", np.nan), ["member_3", "finite", "nan", "'p0'"]),
         (lambda t: set_cell(t, 2, "member_3", np.inf), ["member_3", "finite"]),
         (lambda t: set_cell(t, 2, "gold", np.nan), ["gold", "finite"]),

@@ -9,8 +9,10 @@ import tyro
 from tqdm import tqdm
 
 from theory.comparison import Comparison, choose, compare, strength
-from theory.files import output_folder, write
+from theory.files import output_folder
+from theory.first_contact import install
 from theory.score_table import read_scores
+from theory.tables import write_table
 
 SHOWN = (
     "objective", "status", "beta", "kl", "gain", "disagreement", "lower_bound", "p_harm",
@@ -22,7 +24,7 @@ SHOWN = (
 class Solve:
     """Solve a table of reward-model scores exactly, under one objective or all of them.
 
-    The table (CSV, Parquet or JSON lines, gzip too) has one row a response: prompt, response,
+    The table (CSV, JSON, JSON lines or Parquet, gzip too) has one row a response: prompt, response,
     reference (its probability), member_0, member_1, ... (scores), and optionally gold and std_*.
     """
 
@@ -38,7 +40,7 @@ class Solve:
     """Strength as a plain KL in nats, to compare objectives at equal distance (default 0.3);
     where several beta have that KL, at the largest."""
     members: tuple[str, ...] = ()
-    """Score columns, where they do not start with 'member'."""
+    """Score columns, where they are not called member_0, member_1, ..."""
     shrink: bool = True
     """Shrink the variances of the members by empirical Bayes."""
     errors: str = "shared"
@@ -47,6 +49,8 @@ class Solve:
     """Of bounds and intervals."""
     frontier: bool = True
     """With gold: also solve a grid of beta, for the gold-KL frontier."""
+    spreadsheet_safe: bool = False
+    """Put an apostrophe before texts that a spreadsheet would take for formulas."""
     out: Path = Path("out")
     """Folder for summary.csv, policies.csv, frontier.csv and comparison.png."""
 
@@ -68,16 +72,16 @@ def run(options: Solve) -> int:
     )  # fmt: skip
     shown = comparison.summary[[c for c in SHOWN if c in comparison.summary]]
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
-    for path in save(comparison, out):
+    for path in save(comparison, out, spreadsheet_safe=options.spreadsheet_safe):
         print(f"written: {path.resolve()}")
     return int(~comparison.summary.status.isin(["optimal", "slack"]).all())
 
 
-def save(comparison: Comparison, out: Path) -> list[Path]:
-    """Write the tables, and the figure where matplotlib is installed."""
+def save(comparison: Comparison, out: Path, *, spreadsheet_safe: bool = False) -> list[Path]:
+    """Write the tables by `theory.tables.write_table`, and the figure if matplotlib is there."""
     tables = {name: getattr(comparison, name) for name in ("summary", "policies", "frontier")}
     paths = [
-        write(out / f"{name}.csv", partial(frame.to_csv, index=False))
+        write_table(out / f"{name}.csv", frame, spreadsheet_safe=spreadsheet_safe)
         for name, frame in tables.items()
         if not frame.empty
     ]
@@ -86,5 +90,5 @@ def save(comparison: Comparison, out: Path) -> list[Path]:
 
         return paths + save_figure(comparison, out)
     except ImportError:
-        print("no figure: pip install 'rlhf-risk[figures]'")
+        print(f"no figure: {install('figures')}")
         return paths

@@ -15,7 +15,7 @@ BINS = 8
 
 
 def save_figure(comparison: Comparison, out: Path) -> list[Path]:
-    """comparison.png and .pdf. Needs matplotlib (`pip install 'rlhf-risk[figures]'`)."""
+    """comparison.png and .pdf. Needs matplotlib (the extra `figures`)."""
     from matplotlib.figure import Figure
 
     style.use()

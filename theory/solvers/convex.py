@@ -13,14 +13,13 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
+from theory.first_contact import install
 from theory.solvers.member_mix import check_mix, prompt_law
 
 try:
     import cvxpy as cp
 except ImportError as missing:
-    raise ImportError(
-        "theory.solvers.convex needs CVXPY: pip install 'rlhf-risk[convex]'"
-    ) from missing
+    raise ImportError(f"theory.solvers.convex needs CVXPY: {install('convex')}") from missing
 
 DOMAINS = ("simplex", "sum_to_one", "unconstrained")
 SOLVED = ("optimal", "optimal_inaccurate")
