@@ -1,8 +1,11 @@
 """What someone sees who calls a program for the first time, or calls it wrongly."""
 
+import re
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +16,9 @@ from theory.first_contact import extra
 from theory.penalties import Budget, Penalty, TargetKL
 from theory.presets import BETA_ONLY, preset, vanilla
 from theory.records import Records
+
+
+PACKAGES = ("theory", "bandits", "llm_bridge", "figures")
 
 
 def test_without_a_command_it_shows_what_it_can_do(capsys):
@@ -33,6 +39,19 @@ def test_a_missing_package_comes_with_the_line_that_installs_it():
     message = r"no_such_module.*pip install -e '.\[llm\]'"
     with pytest.raises(InputError, match=message), extra("llm"):
         import_module("no_such_module")
+
+
+def test_what_is_to_be_installed_is_there():
+    """Every extra that a message names is one of this project."""
+    root = Path(__file__).parents[2]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    code = [path.read_text() for name in PACKAGES for path in (root / name).rglob("*.py")]
+    named = {found for text in code for found in re.findall(r"""install\(["'](\w+)["']""", text)}
+    assert named >= {"tables", "figures", "convex", "cluster"}
+    assert named <= set(extras)
+    assert not any("pip install 'rlhf-risk" in text for text in code)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from theory.penalties import Budget, Penalty, TargetKL
 from theory.presets import ensemble_mean
 from theory.safe_bound import radius
 from theory.score_table import read_scores, score_table
+from theory.tables import escaped, read_table, write_table
 
 IMDB = Path(__file__).parents[3] / "shared" / "data" / "imdb_ensemble_scores.csv.gz"
 
@@ -211,3 +212,29 @@ def test_real_reviews():
     found = theory.compare(table, ["vanilla", "ensemble_mean"], TargetKL(0.3)).summary
     vanilla, mean = found.gold
     assert mean > vanilla + 0.05
+
+
+def test_policies_hold_the_texts_that_came(tmp_path):
+    """Byte for byte, or escaped where a spreadsheet is to open them."""
+    prompts = [
+        "=HYPERLINK(1)",
+        "+1+1|cmd",
+        "-a",
+        "@b",
+        "\tc",
+        "\rd",
+        "e\r\nf",
+        'g"h',
+        "i,j",
+        "None",
+    ]
+    table = pd.concat([frame(1, 2).assign(prompt=prompt) for prompt in prompts])
+    path = write_table(tmp_path / "scores.csv", table)
+    for option in ([], ["--spreadsheet-safe"]):
+        out = tmp_path / f"out{len(option)}"
+        arguments = ["solve", str(path), "--objective", "vanilla", "--no-frontier"]
+        assert main([*arguments, *option, "--out", str(out)]) == 0
+        read = read_table(out / "policies.csv")
+        wanted = [escaped(prompt) if option else prompt for prompt in sorted(prompts)]
+        assert list(dict.fromkeys(read.prompt)) == wanted
+        assert max(map(len, read.probability)) <= len("0.123456789012") + 4
