@@ -17,7 +17,6 @@ from theory.penalties import Budget, Penalty, TargetKL
 from theory.presets import BETA_ONLY, preset, vanilla
 from theory.records import Records
 
-
 PACKAGES = ("theory", "bandits", "llm_bridge", "figures")
 
 
