@@ -207,7 +207,6 @@ def test_texts_that_are_too_long_can_be_left_out(case, run, arguments):
     assert run(*arguments, "--policy", "base", "--drop-bad", "--out", "out") == 0
 
 
-@fails("lists of responses reach the tokenizer")
 @pytest.mark.case("12_rewardbench_lists")
 def test_lists_of_responses_in_rewardbench_are_read_or_refused(case, run):
     found = run(
