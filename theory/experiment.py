@@ -12,8 +12,9 @@ from joblib import delayed
 from theory import checks
 from theory.backends import connected
 from theory.errors import InputError
+from theory.files import WriteError
 from theory.objective import Objective
-from theory.records import Records
+from theory.records import Records, alone
 
 CHUNK = 256
 """Seeds that are trained together by default; memory grows with it, results do not depend on it."""
@@ -59,13 +60,22 @@ def run(
     backend: str = "loky",
     address: str | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    prepare: Callable[[], object] = lambda: None,
 ) -> Records:
     """Train every objective on every seed, in one world or in several by name, and record it.
 
     Cells (a world, an objective and a chunk of seeds) go through joblib; `backend`, `workers` and
     `address` as in `theory.backends.connected`. The workers of a cluster must see the folder `out`.
-    A cell that fails does not stop the others. Raises `InputError` for sizes below 1, no seeds or
-    duplicate ones, and after all cells `RuntimeError` naming those that failed.
+    A cell that fails does not stop the others.
+
+    resume:  go on with what an earlier run of the same settings left; with more steps than it had,
+             every cell is run to them, and its rows are those of a run of so many from the start.
+    prepare: called before the first cell that is to be trained, once `out` is this run's alone and
+             the settings are those it was started with: loads what all cells share.
+
+    Raises `InputError` for sizes below 1, no seeds or duplicate ones, other settings than those of
+    the folder and one in which another process is at work, `WriteError` where rows cannot be
+    written, and after all cells `RuntimeError` naming those that failed.
     """
     for name, size in (("steps", steps), ("evaluate_every", evaluate_every), ("chunk", chunk)):
         checks.positive(name, size)
@@ -81,21 +91,30 @@ def run(
         "objectives": {name: repr(objective) for name, objective in objectives.items()},
         "optimiser": repr(optimiser),
         "seeds": seeds,
-        "steps": steps,
         "evaluate_every": evaluate_every,
         "chunk": chunk,
     }
-    records = Records.create(out, config, resume=resume)
-    finished = records.finished()
-    tasks = [
-        delayed(_run_cell)(cell, here, objective, optimiser, steps, evaluate_every, records)
-        for setting, here in worlds.items()
+    cells = [
+        _Cell(setting, name, part)
+        for setting in worlds
         for part in (seeds[i : i + chunk] for i in range(0, len(seeds), chunk))
-        for name, objective in objectives.items()
-        if (cell := _Cell(setting, name, part)).file not in finished
+        for name in objectives
     ]
-    with connected(backend, workers, address) as pool:
-        outcomes = list(progress(pool(tasks)))
+    files = [cell.file for cell in cells]
+    with alone(out):
+        records = Records.create(out, config, steps=steps, cells=files, resume=resume)
+        finished = records.finished(steps)
+        tasks = [
+            delayed(_run_cell)(
+                cell, worlds[cell.world], objectives[cell.objective], optimiser, steps,
+                evaluate_every, records,
+            )
+            for cell in cells if cell.file not in finished
+        ]  # fmt: skip
+        if tasks:
+            prepare()
+        with connected(backend, workers, address) as pool:
+            outcomes = list(progress(pool(tasks)))
     failures = [failure for failure in outcomes if failure]
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(tasks)} cells failed:\n" + "\n".join(failures))
@@ -131,7 +150,9 @@ def _run_cell(
             objective, optimiser, cell.seeds, steps=steps, evaluate_every=evaluate_every
         )
         labels = {"objective": cell.objective, "world": cell.world}
-        records.write(cell.file, (frame.assign(**labels) for frame in frames))
+        records.write(cell.file, (frame.assign(**labels) for frame in frames), steps=steps)
+    except WriteError:
+        raise
     except InputError as error:
         return f"{cell.file}: {error}"
     except Exception:

@@ -1,5 +1,6 @@
 """Writing results so that nothing is lost: whole files or none, one writer a folder, digests."""
 
+import errno
 import hashlib
 import os
 import platform
@@ -7,7 +8,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,12 +16,26 @@ from filelock import FileLock, Timeout
 from theory.errors import InputError
 
 LOCK = ".lock"
-"""File of a folder that whoever writes in it holds."""
+"""File of a folder that whoever changes a shared file in it holds."""
+RUN = ".run"
+"""File of a folder that whoever computes what goes into it holds, from beginning to end."""
 PATIENCE = 60.0
 """Seconds that a short update of a shared file waits for another process."""
 NODE = re.sub(r"[^\w-]", "-", platform.node())[:40]
 """Name of this machine, in letters that the name of a file may have."""
 _LEFT_OVER = re.compile(r"\.(?:(?P<node>[\w-]*)~)?(?P<process>\d+)-\d+\..+", re.DOTALL)
+
+
+class WriteError(InputError):
+    """A file could not be written: no room, no permission, or something else has its name."""
+
+    @classmethod
+    def of(cls, error: OSError, path: Path, *, argument: str = "out", option: str = "--out"):
+        """What `error` says of a file."""
+        return cls(
+            argument, "a place that can be written to", f"{path} ({error.strerror or error})",
+            f"make room or mend that file, or choose another with {option}",
+        )  # fmt: skip
 
 
 def output_folder(path: Path, *, argument: str = "out", option: str = "--out") -> Path:
@@ -50,17 +65,34 @@ def write(path: Path, save: Callable[[Path], object]) -> Path:
     temporary = path.with_name(f".{writer}.{path.name}")
     try:
         save(temporary)
-        _flush(temporary, os.O_RDWR)
-        os.replace(temporary, path)
-        _flush(path.parent, os.O_RDONLY)
+        put(temporary, path)
+    except OSError as error:
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
     return path
+
+
+def put(file: Path, path: Path) -> None:
+    """Give a file that is complete its name in one step, once it is on disk."""
+    _flush(file, os.O_RDWR)
+    os.replace(file, path)
+    _flush(path.parent, os.O_RDONLY)
 
 
 def write_text(path: Path, text: str) -> Path:
     """`write` for text, in UTF-8 and with line ends as they are in `text`."""
     return write(path, lambda temporary: temporary.write_text(text, encoding="utf-8", newline=""))
+
+
+def read(path: Path) -> bytes:
+    """Read a file. Raises `OSError` for a folder, and for a pipe or device, which might not end."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return path.read_bytes()
 
 
 def digest(path: Path) -> str:
@@ -70,15 +102,15 @@ def digest(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path, *, wait: float = PATIENCE) -> Iterator[None]:
+def locked(folder: Path, *, wait: float = PATIENCE, name: str = LOCK) -> Iterator[None]:
     """Hold a folder against other processes; within one thread locks may be nested.
 
-    wait: seconds to wait for another process; 0 refuses at once.
+    wait: seconds to wait for another process; 0 refuses at once. name: of the lock.
 
     Raises `InputError` where another process still holds the folder.
     """
     try:
-        lock = FileLock(folder / LOCK, is_singleton=True).acquire(timeout=wait)
+        lock = FileLock(folder / name, is_singleton=True).acquire(timeout=wait)
     except Timeout:
         raise InputError(
             "out", "a folder in which no other process is at work", str(folder),

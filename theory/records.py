@@ -1,27 +1,37 @@
 """The rows of an experiment, on disk as they come: nothing that was finished is ever lost.
 
-A folder holds `manifest.json` and one CSV a cell (an objective and a chunk of seeds). A cell that
-was interrupted leaves a `.part` file, which `Records.rows(partial=True)` still reads; it is
-computed again on resumption, to the same numbers, since every seed has streams of its own.
+A folder holds `manifest.json` and one CSV a cell (an objective and a chunk of seeds). The manifest
+names the cells that are finished, each with its number of rows, a digest, and the steps it was run
+to; no other file counts. A cell that was interrupted leaves a `.part` file, which
+`Records.rows(partial=True)` still reads; it is computed again on resumption, to the same numbers,
+since every seed has streams of its own.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from theory import checks
+from theory.changes import changes
 from theory.errors import InputError
-from theory.files import output_folder, write_text
-
-MANIFEST = "manifest.json"
-SHORT = 60
-"""Characters up to which a message quotes settings."""
-LABELS = ("objective", "world", "cell")
-"""Columns that are text, whatever they look like."""
+from theory.files import RUN, locked, output_folder
+from theory.manifest import MANIFEST, Manifest, Seal
+from theory.notices import notice
+from theory.record_files import (
+    CSV,
+    PART,
+    adopted,
+    is_record,
+    read_part,
+    read_rows,
+    write_rows,
+)
 
 
 @dataclass(frozen=True)
@@ -38,26 +48,41 @@ class Records:
     folder: Path
 
     @classmethod
-    def create(cls, folder: Path, config: Mapping[str, Any], *, resume: bool = False) -> "Records":
+    def create(
+        cls,
+        folder: Path,
+        config: Mapping[str, Any],
+        *,
+        steps: int | None = None,
+        cells: Collection[str] = (),
+        resume: bool = False,
+    ) -> "Records":
         """Start a folder, or take up one of the same configuration with `resume`.
 
-        Raises `InputError` for a folder that holds other records, or cannot be written to.
+        steps: to which cells are run; a folder that is taken up may go further, but not back.
+        cells: names that will be written.
+
+        Raises `InputError` for a folder that holds other records, or some without their manifest,
+        or that cannot be written to.
         """
         output_folder(folder)
-        manifest = folder / MANIFEST
-        wanted = json.loads(json.dumps(dict(config)))
-        check_fresh(folder, resume=resume)
-        if manifest.exists():
-            found = _config(manifest)
-            if found != wanted:
-                changed = sorted(k for k in {*found, *wanted} if found.get(k) != wanted.get(k))
+        wanted = Manifest(json.loads(json.dumps(dict(config))), steps)
+        check_fresh(folder, cells=cells, resume=resume)
+        with locked(folder):
+            if not (folder / MANIFEST).exists():
+                wanted.write(folder)
+                return cls(folder)
+            found, sealed = _manifest(folder, strict=False)
+            told = changes(found.config, wanted.config)
+            if steps is not None and found.steps is not None and steps < found.steps:
+                told.append(f"steps {steps} (it was {found.steps}, and can only grow)")
+            if told:
                 raise InputError(
                     "resume", f"of a run with the settings that {folder} was started with",
-                    ", ".join(_change(k, found.get(k), wanted.get(k)) for k in changed),
-                    "choose those, or another folder with --out",
+                    ", ".join(told), "choose those, or another folder with --out",
                 )  # fmt: skip
-        else:
-            write_text(manifest, json.dumps({"config": wanted}, indent=2) + "\n")
+            if not sealed:
+                found.write(folder)
         return cls(folder)
 
     @classmethod
@@ -69,34 +94,58 @@ class Records:
 
     @property
     def config(self) -> dict[str, Any]:
-        """What produced the rows."""
-        return _config(self.folder / MANIFEST)
+        """What produced the rows, and to how many steps."""
+        found, _ = _manifest(self.folder)
+        return found.config | ({} if found.steps is None else {"steps": found.steps})
 
-    def write(self, cell: str, rows: Iterable[pd.DataFrame]) -> None:
-        """Append the frames of one cell as they come; the file gets its name when all are there."""
-        partial = self.folder / f"{cell}.csv.part"
-        with partial.open("w", encoding="utf-8") as file:
-            for index, frame in enumerate(rows):
-                frame.assign(cell=cell).to_csv(file, index=False, header=index == 0)
-                file.flush()
-        partial.replace(partial.with_suffix(""))
+    def write(self, cell: str, rows: Iterable[pd.DataFrame], *, steps: int | None = None) -> None:
+        """Append the frames of one cell as they come; it is finished when all are there.
 
-    def finished(self) -> set[str]:
-        """Names of the cells that are complete."""
-        return {path.name.removesuffix(".csv") for path in self.folder.glob("*.csv")}
+        Raises `WriteError` where they cannot be written.
+        """
+        seal = write_rows(self.folder, cell, rows, steps)
+        with locked(self.folder):
+            found, _ = _manifest(self.folder, strict=False)
+            if steps is None or found.steps is None:
+                seal = seal._replace(steps=found.steps)
+            reached = None if found.steps is None else max(found.steps, seal.steps or 0)
+            files = {**found.files, f"{cell}{CSV}": seal}
+            replace(found, steps=reached, files=files).write(self.folder)
+
+    def finished(self, steps: int | None = None) -> set[str]:
+        """Find the cells that are complete, and as they were written; others are named.
+
+        steps: to which they must have been run; as far as any unless given.
+        """
+        found, _ = _manifest(self.folder, strict=False)
+        cells = set()
+        for name, seal in found.files.items():
+            if (seal.steps or 0) < (steps or found.steps or 0):
+                continue
+            if damage := seal.damage(self.folder / name):
+                notice(f"{self.folder / name} is {damage}: it is computed again")
+            else:
+                cells.add(name.removesuffix(CSV))
+        return cells
 
     def rows(self, *, partial: bool = False) -> pd.DataFrame:
-        """All rows, of finished cells only unless `partial`; empty where there are none."""
-        paths = sorted(self.folder.glob("*.csv"))
-        if partial:
-            paths += sorted(self.folder.glob("*.csv.part"))
+        """All rows, of finished cells only unless `partial`; empty where there are none.
+
+        Files that the manifest does not name are left out, with a notice. Raises `InputError` for
+        one that it names and that is not as it was written.
+        """
+        found, _ = _manifest(self.folder)
+        for path in sorted(self.folder.glob(f"*{CSV}")):
+            if path.name not in found.files:
+                notice(f"{path} is not among the records that {MANIFEST} names: it is left out")
         frames = [
-            pd.read_csv(
-                path, dtype=dict.fromkeys(LABELS, str), keep_default_na=False, na_values=[""]
-            )
-            for path in paths
-            if path.stat().st_size
+            read_rows(self.folder / name, seal)
+            for name, seal in sorted(found.files.items())
+            if partial or seal.steps == found.steps
         ]
+        if partial:
+            frames += self._parts(found)
+        frames = [frame for frame in frames if len(frame)]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def select(self, **values: Any) -> pd.DataFrame:
@@ -105,6 +154,8 @@ class Records:
         Raises `InputError` for a column or value that there is none of.
         """
         rows = self.rows()
+        if rows.empty:
+            raise InputError("records", "rows of at least one finished cell", str(self.folder))
         for column, value in values.items():
             checks.one_of("column", column, list(rows))
             if column == "step" and value == -1:
@@ -114,33 +165,78 @@ class Records:
                 raise InputError(column, "a recorded value", repr(value))
         return rows
 
+    def _parts(self, found: Manifest) -> list[pd.DataFrame]:
+        """Rows so far of the cells that are not finished."""
+        frames = []
+        for path in sorted(self.folder.glob(f"*{PART}")):
+            if path.name.removesuffix(PART) + CSV in found.files:
+                continue
+            if (frame := read_part(path)) is None:
+                notice(f"{path} is of something else than its name says: it is left out")
+            else:
+                frames.append(frame)
+        return frames
 
-def _config(manifest: Path) -> dict[str, Any]:
-    """What a manifest says; `InputError` for a file that is none."""
-    try:
-        return dict(json.loads(manifest.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "out", f"a folder without {MANIFEST}, or with one of ours", f"{manifest} ({error!r})"
-        ) from None
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a folder of records for a run. Raises `InputError` where another process is at work."""
+    with locked(output_folder(folder), wait=0, name=RUN):
+        yield
 
 
-def check_fresh(folder: Path, *, resume: bool) -> None:
-    """Raise `InputError` for a folder that holds records, unless they are to be gone on with."""
-    if not resume and (folder / MANIFEST).exists():
+def check_fresh(folder: Path, *, cells: Collection[str] = (), resume: bool) -> None:
+    """Raise `InputError` for a folder that holds records, unless they are to be gone on with.
+
+    Those without a manifest cannot be gone on with. cells: names that will be written.
+    """
+    if os.path.lexists(folder / MANIFEST):
+        if resume:
+            return
         raise InputError(
             "out", "an empty folder, or that of the same run with --resume",
             f"{folder}, which holds records", "choose another with --out, or add --resume",
         )  # fmt: skip
-
-
-def _change(name: str, before: Any, now: Any) -> str:
-    """A setting that is not what it was; both values where they are short."""
-    told = f"{name} {now} (it was {before})"
-    return told if len(told) <= SHORT else f"another value of {name}"
+    names = {f"{cell}{CSV}" for cell in cells}
+    for path in sorted((*folder.glob(f"*{CSV}"), *folder.glob(f"*{PART}"))):
+        if path.name in names or is_record(path):
+            raise InputError(
+                "out", f"an empty folder, or one whose records have their {MANIFEST}",
+                f"{path} without one", "put it back, or choose another folder with --out",
+            )  # fmt: skip
 
 
 def concatenate(records: Iterable[Records]) -> pd.DataFrame:
     """Rows of several experiments, each with the name of its folder in `experiment`."""
     frames = [r.rows().assign(experiment=r.folder.name) for r in records]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _manifest(folder: Path, *, strict: bool = True) -> tuple[Manifest, bool]:
+    """What a folder's manifest says, and whether it is on disk in this form.
+
+    That of an earlier version names no files: they are taken in where they can be whole. strict:
+    raise `InputError` where one of them cannot.
+    """
+    found, sealed = Manifest.read(folder)
+    if sealed:
+        return found, True
+    steps = found.config.get("steps") if "chunk" in found.config else None
+    config = found.config if steps is None else {
+        name: value for name, value in found.config.items() if name != "steps"
+    }  # fmt: skip
+    files: dict[str, Seal] = {}
+    for path in sorted(folder.glob(f"*{CSV}")):
+        if seal := adopted(path, steps):
+            files[path.name] = seal
+        elif strict:
+            raise InputError(
+                "records", "whole, in a folder of an earlier version", f"{path}, which is not",
+                "have it computed again with --resume, or move it away if it is of something else",
+            )  # fmt: skip
+        else:
+            notice(f"{path} cannot be a whole record of an earlier version: it does not count")
+    if files:
+        notice(f"{folder} was written by an earlier version, without digests: its {len(files)} "
+               "files are only known to have no gaps")  # fmt: skip
+    return replace(found, config=config, steps=steps, files=files), False

@@ -144,6 +144,11 @@ class World:
         """Load the policy. Raises `InputError` as `check`, before anything is loaded."""
         self.check()
         world = self.world()
+        self.prepare(world)
+        return world
+
+    def prepare(self, world: TextWorld) -> None:
+        """Train all models of a world, or take them from the cache."""
         world.policy()
         return world
 
@@ -156,7 +161,6 @@ class World:
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
         with connected("loky", self.workers) as pool:
             list(pool(delayed(_prepare)(world, seed) for seed in range(self.seeds)))
-        return world
 
 
 @dataclass(frozen=True)

@@ -105,16 +105,16 @@ def study(options: PopulationStudy, *, data: int = 0) -> Studied:
 
 
 def _world(options: PopulationStudy) -> PopulationWorld:
-    """Its reward models trained, on one data set or on one for each."""
+    """Its reward models learn from one data set, or each from one of its own."""
     if options.fresh:
         pairs = options.labelling.pairs * options.ensemble.members
         options = replace(
             options, labelling=replace(options.labelling, pairs=pairs),
             ensemble=replace(options.ensemble, kind="independent", split="disjoint"),
         )  # fmt: skip
-    world = replace(options, seeds=1).prepared()
+    options.check()
     return PopulationWorld(
-        world, options.trials, judged=options.judged, group=options.group,
+        options.world(), options.trials, judged=options.judged, group=options.group,
         states=options.out / "states",
     )  # fmt: skip
 
@@ -158,6 +158,7 @@ def _run(
         evaluate_every=options.evaluate_every, out=options.out / folder, chunk=options.group,
         resume=options.resume, workers=options.workers,
         progress=partial(tqdm, total=cells, unit="group", desc=folder, disable=None),
+        prepare=partial(replace(options, seeds=1).prepare, world.world),
     )  # fmt: skip
 
 

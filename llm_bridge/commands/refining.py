@@ -31,7 +31,7 @@ from theory.backends import connected
 from theory.errors import InputError
 from theory.grades import Expert, FileExpert, agreement
 from theory.presets import ensemble_mean
-from theory.records import Records
+from theory.records import Records, alone
 from theory.refinement import Refinement
 
 GOLD = "gold"
@@ -155,7 +155,7 @@ def ugda(options: Ugda) -> None:
     print(report(records))
     if options.second is not None:
         found = _agreement(options, _stages(options, options.world()))
-        save_tables(options.out, {"agreement": found})
+        save_tables(options.out / "tables", {"agreement": found})
         print(f"\nagreement of {options.expert} with {options.second}\n{found.to_string()}")
     print(f"records in {records.folder.resolve()}")
 
@@ -170,15 +170,16 @@ def study(options: Ugda, *, start: int = 0) -> Records:
     table, expert = options.methods, options.grader(options.expert)
     if expert is None and options.source().gold() is None:
         raise InputError("expert", "a file or a URL where there is no true reward", GOLD)
-    records = Records.create(options.out, _described(options), resume=options.resume)
-    base = _stages(options, options.world())
-    base.world.policy()
-    with connected("loky", options.workers) as pool:
-        tasks = [
-            delayed(recorded)(base, table, seed, records, tie=options.tie)
-            for seed in range(start, start + options.seeds)
-        ]
-        list(tqdm(pool(tasks), total=options.seeds, unit="seed", disable=None))
+    with alone(options.out):
+        records = Records.create(options.out, _described(options), resume=options.resume)
+        base = _stages(options, options.world())
+        base.world.policy()
+        with connected("loky", options.workers) as pool:
+            tasks = [
+                delayed(recorded)(base, table, seed, records, tie=options.tie)
+                for seed in range(start, start + options.seeds)
+            ]
+            list(tqdm(pool(tasks), total=options.seeds, unit="seed", disable=None))
     return records
 
 

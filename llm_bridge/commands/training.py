@@ -101,11 +101,11 @@ def _run(
         )
     if options.tracker is not None:
         check_tracker(options.tracker)
-    world = lead(
-        replace(
-            options.prepared(), states=out / "states", policies=out / "policies" if keep else None
-        )
+    options.check()
+    own = replace(
+        options.world(), states=out / "states", policies=out / "policies" if keep else None
     )
+    world = lead(own)
     return run(
         world if options.tracker is None else Tracked(world, options.tracker, out / "tracker"),
         objectives,
@@ -118,6 +118,7 @@ def _run(
         resume=options.resume,
         workers=options.workers,
         progress=partial(tqdm, total=len(objectives) * options.seeds, unit="policy", disable=None),
+        prepare=partial(options.prepare, own),
     )
 
 

@@ -16,7 +16,7 @@ from theory.records import Records
 @pytest.fixture
 def options(quick, tmp_path, monkeypatch):
     """Three members in two trials, on barely trained models."""
-    monkeypatch.setattr(PopulationStudy, "prepared", lambda _: quick)
+    monkeypatch.setattr(PopulationStudy, "world", lambda _: quick)
     return {
         "ensemble": EnsembleSettings(members=3), "trials": 2, "judged": 24, "group": 4, "steps": 3,
         "evaluate_every": 2, "ppo": Settings(batch=8, learning_rate=1e-2, lora=Lora(4)),

@@ -1,14 +1,20 @@
 """The experiment contract on a world of a few lines: records, resumption, failures."""
 
+import errno
+import os
+import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from theory import record_files
 from theory.errors import InputError
 from theory.experiment import run
+from theory.files import WriteError
 from theory.presets import ensemble_mean, vanilla
 from theory.records import Records, concatenate
 
@@ -134,7 +140,7 @@ def test_nearby_strengths_are_told_apart_on_resumption(tmp_path):
                    out=tmp_path / "a", **options)  # fmt: skip
 
     go_at(0.1234567)
-    with pytest.raises(InputError, match="another value of objectives"):
+    with pytest.raises(InputError, match=r"v\.strength\.beta 0\.12345674 \(it was 0\.1234567\)"):
         go_at(0.12345674, resume=True)
 
 
@@ -146,11 +152,16 @@ def test_labels_are_text(tmp_path):
 
 
 def test_a_finished_cell_is_not_computed_again(tmp_path):
-    go(Coin(), tmp_path / "a")
-    for path in (tmp_path / "a").glob("*.csv"):
-        path.write_text(path.read_text().replace("mean", "kept"))
-    rows = go(Coin(), tmp_path / "a", resume=True).rows()
-    assert set(rows.objective) == {"vanilla", "kept"}
+    before = go(Coin(), tmp_path / "a").rows()
+    tasks = []
+
+    def count(outcomes):
+        tasks.extend(outcomes)
+        return tasks
+
+    after = go(Coin(), tmp_path / "a", resume=True, progress=count, prepare=pytest.fail).rows()
+    assert tasks == []
+    pd.testing.assert_frame_equal(before, after)
 
 
 def test_rows_are_selected_by_value(tmp_path):
@@ -167,8 +178,71 @@ def test_a_folder_is_not_overwritten(tmp_path):
     go(Coin(), tmp_path / "a")
     with pytest.raises(InputError, match="empty folder"):
         go(Coin(), tmp_path / "a")
-    with pytest.raises(InputError, match=r"steps \d+ \(it was \d+\)"):
-        go(Coin(), tmp_path / "a", steps=8, resume=True)
+    with pytest.raises(InputError, match=r"evaluate_every 3 \(it was 2\)"):
+        go(Coin(), tmp_path / "a", evaluate_every=3, resume=True)
+    with pytest.raises(InputError, match=r"steps 4 \(it was 6, and can only grow\)"):
+        go(Coin(), tmp_path / "a", steps=4, resume=True)
+
+
+def test_a_finished_run_is_extended_to_the_rows_of_a_longer_one(tmp_path):
+    go(CoinThatStops(), tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        go(CoinThatStops(stop_at=2), tmp_path / "a", steps=8, resume=True)
+    assert Records.open(tmp_path / "a").config["steps"] == 8
+    assert set(Records.open(tmp_path / "a").rows().seed) == {0, 1}
+    extended = go(CoinThatStops(), tmp_path / "a", steps=8, resume=True).rows()
+    pd.testing.assert_frame_equal(extended, go(Coin(), tmp_path / "b", steps=8).rows())
+
+
+def test_steps_that_were_asked_for_by_mistake_can_be_taken_back(tmp_path):
+    before = go(Coin(), tmp_path / "a").rows()
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        go(Coin(), tmp_path / "a", steps=10**6, resume=True, prepare=interrupted)
+    pd.testing.assert_frame_equal(go(Coin(), tmp_path / "a", resume=True).rows(), before)
+
+
+def test_settings_are_compared_before_anything_is_prepared(tmp_path):
+    go(Coin(), tmp_path / "a")
+    with pytest.raises(InputError, match=r"worlds\.coin\.fail_at 99 \(it was None\)"):
+        go(Coin(fail_at=99), tmp_path / "a", resume=True, prepare=pytest.fail)
+
+
+def test_a_second_run_is_refused_while_the_first_is_at_work(tmp_path):
+    script = "import sys; from tests.theory.test_experiment import Coin, go; from pathlib import " \
+             "Path; go(Coin(), Path(sys.argv[1]), resume=True)"  # fmt: skip
+    found = []
+
+    def meanwhile():
+        found.append(
+            subprocess.run([sys.executable, "-c", script, str(tmp_path / "a")], text=True,
+                           capture_output=True, check=False, cwd=Path(__file__).parents[2])
+        )  # fmt: skip
+
+    go(Coin(), tmp_path / "a", prepare=meanwhile)
+    assert "no other process is at work" in found[0].stderr
+    assert len(Records.open(tmp_path / "a").rows()) == 2 * 5 * 3
+
+
+def test_a_disk_that_is_full_stops_the_run_and_loses_nothing(tmp_path, monkeypatch):
+    expected = go(Coin(), tmp_path / "whole").rows()
+    put, calls = record_files.put, []
+
+    def full(file, path):
+        calls.append(path)
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        put(file, path)
+
+    monkeypatch.setattr(record_files, "put", full)
+    with pytest.raises(WriteError, match=r"coin.*\.csv \(No space left on device\).*--out"):
+        go(Coin(), tmp_path / "a")
+    assert len(calls) == 3
+    assert len(Records.open(tmp_path / "a").finished()) == 2
+    pd.testing.assert_frame_equal(go(Coin(), tmp_path / "a", resume=True).rows(), expected)
 
 
 def test_records_can_be_concatenated(tmp_path):
