@@ -19,6 +19,7 @@ from figures.manifest import read_manifest
 from figures.render import render_all
 from figures.report.page import write_report
 from theory.commands import audit
+from theory.ending import check_arguments, ended
 from theory.errors import InputError
 from theory.files import output_folder
 
@@ -67,28 +68,24 @@ def listing() -> str:
 
 
 def main(options: Options) -> int:
-    """Exit status: 0, 1 where a figure or the audit failed, 2 for bad options, 130 interrupted."""
+    """Exit status: 1 where a figure or the audit failed, otherwise as `theory.ending.ended`."""
     if options.list:
         print(listing())
         return 0
-    try:
-        figures = chosen(options.only)
-        setting = Setting(
-            options.scale, options.seed, options.workers, options.full_seeds
-        )  # fmt: skip
-        matplotlib.use("Agg")
-        due = outdated(figures, setting, options)
-        progress = partial(tqdm, total=len(due), unit="figure", disable=None)
-        render_all(due, setting, options.out, tqdm.write, jobs=options.jobs, progress=progress)
-        audited = bool(options.only) or _audit(options)
-        report = write_report(FIGURES, options.out)
-        entries = read_manifest(options.out / "manifest.json")
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print(f"interrupted: what is finished stays in {options.out.resolve()}", file=sys.stderr)
-        return 130
+    stays = f"what is finished stays in {options.out.absolute()}"
+    return ended(partial(_run, options), kept=stays)
+
+
+def _run(options: Options) -> int:
+    figures = chosen(options.only)
+    setting = Setting(options.scale, options.seed, options.workers, options.full_seeds)
+    matplotlib.use("Agg")
+    due = outdated(figures, setting, options)
+    progress = partial(tqdm, total=len(due), unit="figure", disable=None)
+    render_all(due, setting, options.out, tqdm.write, jobs=options.jobs, progress=progress)
+    audited = bool(options.only) or _audit(options)
+    report = write_report(FIGURES, options.out)
+    entries = read_manifest(options.out / "manifest.json")
     drawn = {figure.key: entries[figure.key] for figure in figures if figure.key in entries}
     failed = [key for key, entry in drawn.items() if entry["status"] != "done"]
     print(f"{len(drawn) - len(failed)} figures in {options.out.resolve()}")
@@ -135,12 +132,14 @@ def _audit(options: Options) -> bool:
     try:
         workers = max(options.workers, options.jobs)
         return audit.run(audit.Audit(workers=workers, out=options.out)) == 0
+    except (InputError, OSError) as error:
+        print(f"no audit: {error}", file=sys.stderr)
     except Exception:
         traceback.print_exc()
-        return False
+    return False
 
 
 if __name__ == "__main__":
     # Torch is imported on use: one thread, since more of them wait for each other on busy cores.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main(tyro.cli(Options)))
+    sys.exit(ended(lambda: check_arguments(sys.argv[1:])) or main(tyro.cli(Options)))

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from figures.figure import Figure, Setting
+from figures.manifest import damages
 from theory import style
 from theory.fingerprint import fingerprint, versions
+from theory.notices import notice
 
 DRAWING = (Path(__file__).with_name("render.py"), style.PATH)
 """Files that all figures depend on."""
@@ -32,10 +34,16 @@ def inputs(figure: Figure, setting: Setting) -> str:
 
 
 def unchanged(entry: Mapping[str, Any] | None, digest: str, out: Path) -> bool:
-    """Whether an entry of the manifest is of a figure with these inputs, its files still there."""
+    """Whether an entry of the manifest is of a figure with these inputs, its files as written.
+
+    Files that are not are named on the error stream.
+    """
     if entry is None or entry["status"] != "done" or entry.get("inputs") != digest:
         return False
-    return all((out / name).exists() for name in entry["files"])
+    damage = damages(entry, out)
+    for name, told in damage.items():
+        notice(f"{out / name} is {told}: the figure is drawn again")
+    return not damage
 
 
 def _unwrapped(function: Callable[..., Any]) -> tuple[Callable[..., Any], str]:

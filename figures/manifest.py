@@ -1,16 +1,18 @@
 """What produced the figures of a folder."""
 
-import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from theory.errors import InputError
-from theory.files import write_text
+from theory.files import locked
 from theory.fingerprint import versions
+from theory.manifest import Seal, damaged, read_sealed, write_sealed
+
+HINT = "move that file away, or choose another folder with --out"
 
 
 def provenance() -> dict[str, Any]:
@@ -28,22 +30,34 @@ def provenance() -> dict[str, Any]:
 def read_manifest(path: Path) -> dict[str, Any]:
     """Entries of the figures that a folder holds already, by key; none without a manifest.
 
-    Raises `InputError` for a file that is not a manifest.
+    Raises `InputError` for a file that is not a manifest, or not as it was written.
     """
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["figures"])
+        said, sealed = read_sealed(path, hint=HINT)
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            "out", "a folder without manifest.json, or with one of ours", f"{path} ({error!r})",
-            "move that file away, or choose another folder",
-        ) from None  # fmt: skip
+    try:
+        entries = {str(key): dict(entry) for key, entry in said["figures"].items()}
+        if not sealed and not all({"status", "setting"} <= set(e) for e in entries.values()):
+            raise ValueError("not one of ours")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise damaged(path, error, HINT) from None
+    return entries
 
 
-def write_manifest(path: Path, entries: dict[str, Any]) -> None:
-    """Replace the manifest on disk."""
-    write_text(path, json.dumps({"figures": entries}, indent=2, sort_keys=True) + "\n")
+def add_entries(path: Path, entries: dict[str, Any]) -> None:
+    """Put figures into the manifest on disk, beside those that other processes put there."""
+    with locked(path.parent):
+        write_sealed(path, {"figures": dict(sorted((read_manifest(path) | entries).items()))})
+
+
+def damages(entry: Mapping[str, Any], out: Path) -> dict[str, str]:
+    """Files of a figure that are not as they were written, and what is wrong with each."""
+    files = entry.get("files", {})
+    if not isinstance(files, Mapping):
+        return dict.fromkeys(files, "without a digest")
+    found = {name: Seal(sha256).damage(out / name) for name, sha256 in files.items()}
+    return {name: told for name, told in found.items() if told is not None}
 
 
 def _commit() -> str | None:

@@ -16,11 +16,11 @@ from matplotlib.figure import Figure as Canvas
 
 from figures.figure import Figure, Setting
 from figures.inputs import inputs
-from figures.manifest import provenance, read_manifest, write_manifest
+from figures.manifest import add_entries, provenance, read_manifest
 from theory import checks, style
 from theory.backends import connected
 from theory.errors import InputError
-from theory.files import output_folder, write, write_text
+from theory.files import digest, output_folder, write, write_text
 
 Entry = dict[str, Any]
 """What the manifest says of one figure."""
@@ -61,7 +61,7 @@ def render(figure: Figure, setting: Setting, out: Path) -> Entry:
         "status": "done",
         "caption": caption,
         "findings": [asdict(finding) for finding in findings],
-        "files": [path.name for path in (data, *images, text)],
+        "files": {path.name: digest(path) for path in (data, *images, text)},
         "setting": asdict(reached),
     }
 
@@ -86,7 +86,8 @@ def render_all(
     checks.positive("jobs", jobs)
     if jobs > 1 and setting.workers > 1:
         raise InputError("jobs", "1 where workers are more", jobs, "choose one of the two")
-    recorded = read_manifest(output_folder(out) / "manifest.json")
+    manifest = output_folder(out) / "manifest.json"
+    read_manifest(manifest)
     figures, origin, entries = list(figures), provenance(), {}
     with connected("loky", jobs) as pool, warnings.catch_warnings():
         # Processes grow when they import torch, and joblib then replaces them.
@@ -94,7 +95,7 @@ def render_all(
         tasks = (delayed(_attempt)(figure, setting, out) for figure in figures)
         for figure, entry in zip(figures, progress(pool(tasks)), strict=True):
             entries[figure.key] = entry | {"provenance": origin}
-            write_manifest(out / "manifest.json", {**recorded, **entries})
+            add_entries(manifest, {figure.key: entries[figure.key]})
             told = entry.get("error", figure.title)
             report(f"{figure.key:32s} {entry['seconds']:7.1f} s   {told}")
     return entries
@@ -104,8 +105,8 @@ def _attempt(figure: Figure, setting: Setting, out: Path) -> Entry:
     """Render one figure, or tell what went wrong."""
     started = time.perf_counter()
     try:
-        digest = inputs(figure, setting)
-        entry = render(figure, setting, out) | {"inputs": digest}
+        made_of = inputs(figure, setting)
+        entry = render(figure, setting, out) | {"inputs": made_of}
     except Exception as error:
         entry = {"status": "failed", "error": repr(error), "setting": asdict(setting)}
         entry["traceback"] = traceback.format_exc()

@@ -1,12 +1,12 @@
 """`python -m llm_bridge`: the objectives on language models."""
 
 import sys
+from functools import partial
 
 from theory import checks
-from theory.errors import InputError
+from theory.ending import AGAIN, RESUME, check_arguments, ended
 from theory.first_contact import Command, check_command, extra, overview
 from theory.records import check_fresh
-from theory.stopping import Terminated
 
 SHOWN = {
     "compare": Command(
@@ -22,32 +22,35 @@ SHOWN = {
     "population": Command("outcomes over many policies", "--preset banerjee2024 --scale tiny"),
 }
 """Without --policy a command runs on an embedded language, with nothing to download."""
+RESUMED = ("compare", "ppo", "ugda", "population")
+"""Commands that can go on where they were interrupted."""
 
 
 def main() -> int:
-    """Exit status: 0, 1 where a run failed, 2 for bad input or none, 143 where asked to stop."""
+    """Exit status: 2 for no command, 1 where a run failed, otherwise as `theory.ending.ended`."""
     arguments = sys.argv[1:]
     if not arguments:
         print(overview("llm_bridge", SHOWN), file=sys.stderr)
         return 2
-    try:
-        check_command(arguments, SHOWN)
-        with extra("llm"):
-            from llm_bridge.commands import parsing
-            from llm_bridge.launching import check_alone, started
-        options = parsing.parsed(arguments)
-        if getattr(options, "dry_run", False):
-            print(parsing.plan(options))
-            return 0
-        check_alone(arguments[0], together=parsing.TOGETHER)
-        checks.positive("workers", getattr(options, "workers", 1))
-        if started() == 1 and hasattr(options, "resume"):
-            check_fresh(options.out, resume=options.resume)
-        parsing.act(options)
-    except (InputError, RuntimeError, Terminated) as error:
-        print(error if isinstance(error, Terminated) else f"error: {error}", file=sys.stderr)
-        return {InputError: 2, Terminated: 143}.get(type(error), 1)
-    return 0
+    kept = RESUME if arguments[0] in RESUMED else AGAIN
+    return ended(partial(_run, arguments), kept=kept, failures=(RuntimeError,))
+
+
+def _run(arguments: list[str]) -> None:
+    check_command(arguments, SHOWN)
+    check_arguments(arguments)
+    with extra("llm"):
+        from llm_bridge.commands import parsing
+        from llm_bridge.launching import check_alone, started
+    options = parsing.parsed(arguments)
+    if getattr(options, "dry_run", False):
+        print(parsing.plan(options))
+        return
+    check_alone(arguments[0], together=parsing.TOGETHER)
+    checks.positive("workers", getattr(options, "workers", 1))
+    if started() == 1 and hasattr(options, "resume"):
+        check_fresh(options.out, resume=options.resume)
+    parsing.act(options)
 
 
 if __name__ == "__main__":

@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import tyro
 
 from theory.commands import audit, plan, solve
-from theory.errors import InputError
+from theory.ending import check_arguments, ended
 from theory.first_contact import Command, check_command, overview
 
 COMMANDS: dict[str, tuple[type, Callable[[Any], int]]] = {
@@ -23,22 +24,22 @@ SHOWN = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; 2 for none, and for bad input, whose message goes to stderr."""
+    """Run one command; 2 for none, otherwise as `theory.ending.ended`."""
     given = sys.argv[1:] if arguments is None else arguments
     if not given:
         print(overview("theory", SHOWN), file=sys.stderr)
         return 2
-    try:
-        check_command(given, SHOWN)
-        options = tyro.extras.subcommand_cli_from_dict(
-            {name: config for name, (config, _) in COMMANDS.items()},
-            args=given, prog="python -m theory",
-        )  # fmt: skip
-        run = next(run for config, run in COMMANDS.values() if isinstance(options, config))
-        return run(options)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return ended(partial(_run, given))
+
+
+def _run(given: list[str]) -> int:
+    check_command(given, SHOWN)
+    check_arguments(given)
+    options = tyro.extras.subcommand_cli_from_dict(
+        {name: config for name, (config, _) in COMMANDS.items()},
+        args=given, prog="python -m theory",
+    )  # fmt: skip
+    return next(run for config, run in COMMANDS.values() if isinstance(options, config))(options)
 
 
 if __name__ == "__main__":

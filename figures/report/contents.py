@@ -1,15 +1,16 @@
 """What the report is made of: what was drawn, what failed, what was not tried, and the audit."""
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from figures.figure import VERDICTS, Figure
-from figures.manifest import read_manifest
+from figures.manifest import damages, read_manifest
 from figures.render import Entry
+from theory.theorems.audit import DATA, read_report
 
 BEYOND = "beyond"
 KINDS = ("csv", "pdf", "png")
@@ -24,12 +25,13 @@ class Study:
     entry: Entry | None
     folder: Path
 
-    @property
+    @cached_property
     def status(self) -> str:
-        """'done', 'failed' or 'not drawn', also where files of it are gone."""
-        status: str = self.entry["status"] if self.entry else "not drawn"
-        there = all(self.file(kind).exists() for kind in KINDS)
-        return "not drawn" if status == "done" and not there else status
+        """'done', 'failed' or 'not drawn', also where files of it are not as they were written."""
+        if self.entry is None:
+            return "not drawn"
+        status: str = self.entry["status"]
+        return "not drawn" if status == "done" and damages(self.entry, self.folder) else status
 
     @property
     def findings(self) -> list[dict[str, str]]:
@@ -79,9 +81,8 @@ def gather(figures: Mapping[str, Figure], out: Path) -> Contents:
     """Read what a folder holds of these figures, and the audit beside them."""
     entries = read_manifest(out / "manifest.json")
     studies = [Study(figure, entries.get(key), out) for key, figure in figures.items()]
-    audit = out / "audit.json"
-    claims = json.loads(audit.read_text(encoding="utf-8"))["claims"] if audit.exists() else None
-    return Contents(studies, claims)
+    audit = read_report(out / DATA)
+    return Contents(studies, None if audit is None else audit["claims"])
 
 
 def counts(studies: Iterable[Study]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from figures.report.audit import audit_section
 from figures.report.contents import BEYOND, Contents, gather
 from figures.report.elements import Markup, Row, element, joined, link, table
 from figures.report.studies import claims, missing, paper_section, summary, title
-from theory.files import write_text
+from theory.files import locked, write_text
 
 TITLE = "Uncertainty-aware RLHF: what reproduces"
 INTRODUCTION = (
@@ -23,7 +23,8 @@ THEMES = "Switch between light and dark"
 
 def write_report(figures: Mapping[str, Figure], out: Path) -> Path:
     """index.html of a folder, from its manifest, files and audit; replaced in one step."""
-    return write_text(out / "index.html", page(gather(figures, out)))
+    with locked(out):
+        return write_text(out / "index.html", page(gather(figures, out)))
 
 
 def page(contents: Contents) -> str:

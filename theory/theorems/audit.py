@@ -1,18 +1,25 @@
 """Run claims, and tell what became of them."""
 
-import json
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from joblib import Parallel, delayed
 
 from theory import checks
-from theory.files import output_folder, write_text
+from theory.files import locked, output_folder, write_text
+from theory.intervals import Interval
+from theory.manifest import damaged, read_sealed, write_sealed
+from theory.notices import notice
 from theory.references import cite
 from theory.theorems.catalogue import CLAIMS
 from theory.theorems.claim import Claim, Evidence, Finding, Trial
+
+DATA = "audit.json"
+HINT = "move that file away, or choose another folder with --out"
 
 
 class Result(NamedTuple):
@@ -87,18 +94,68 @@ def markdown(results: list[Result], trial: Trial) -> str:
     return head + rows + "".join(f"\n{_section(result)}" for result in results)
 
 
-def as_json(results: list[Result], trial: Trial) -> str:
-    """The same as data."""
-    return json.dumps({"trial": asdict(trial), "claims": [_record(r) for r in results]}, indent=2)
+def as_data(results: list[Result], trial: Trial) -> dict[str, Any]:
+    """The same as plain values."""
+    return {"trial": asdict(trial), "code": _code(), "claims": [_record(r) for r in results]}
 
 
 def write_report(results: list[Result], trial: Trial, out: Path) -> list[Path]:
-    """audit.md and audit.json in a folder; `InputError` where it cannot be written to."""
-    output_folder(out)
-    return [
-        write_text(out / "audit.md", markdown(results, trial)),
-        write_text(out / "audit.json", as_json(results, trial) + "\n"),
-    ]
+    """Write audit.md and audit.json of a folder, beside claims that were audited there before.
+
+    Those stay that the same code found by the same trial, also what another process found in the
+    meantime; others are left out, with a notice. Raises `InputError` for a folder that cannot be
+    written to, or whose audit.json is not as it was written.
+    """
+    with locked(output_folder(out)):
+        found = _before(out / DATA, trial) | {result.claim.key: result for result in results}
+        together = [found[key] for key in CLAIMS if key in found]
+        return [
+            write_text(out / "audit.md", markdown(together, trial)),
+            write_sealed(out / DATA, as_data(together, trial)),
+        ]
+
+
+def read_report(path: Path) -> dict[str, Any] | None:
+    """Read an audit.json, None where there is none. Raises `InputError` for a damaged one."""
+    try:
+        said, _ = read_sealed(path, hint=HINT)
+        if not isinstance(said.get("claims"), list):
+            raise damaged(path, "it names no claims", HINT)
+    except FileNotFoundError:
+        return None
+    return said
+
+
+def _before(path: Path, trial: Trial) -> dict[str, Result]:
+    """What the same code found earlier, by the same trial."""
+    said = read_report(path)
+    if said is None or not said["claims"]:
+        return {}
+    now = asdict(trial) | {"code": _code()}
+    then = {**said.get("trial", {}), "code": said.get("code")}
+    if any(then.get(name) != now[name] for name in ("draws", "seed", "code")):
+        notice(f"{path} was of other draws, another seed or other code: it is replaced")
+        return {}
+    return {
+        claim["key"]: Result(CLAIMS[claim["key"]], _finding(claim))
+        for claim in said["claims"] if claim["key"] in CLAIMS
+    }  # fmt: skip
+
+
+def _finding(record: Mapping[str, Any]) -> Finding:
+    """What `_record` wrote."""
+    evidence = (
+        Evidence(**{**e, "interval": e["interval"] and Interval(*e["interval"])})
+        for e in record["evidence"]
+    )
+    return Finding(record["printed_holds"], record["corrected_holds"], tuple(evidence))
+
+
+@cache
+def _code() -> str:
+    """A digest of all code that checks of claims may reach."""
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
 
 
 def _section(result: Result) -> str:

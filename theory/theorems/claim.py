@@ -7,10 +7,14 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from theory import checks
+from theory.errors import InputError
 from theory.intervals import Interval
 
 Verdict = Literal["true", "true if", "false"]
 """'true if': it holds under conditions that its statement leaves out."""
+FEWEST = 100
+"""Draws below which there are no intervals to speak of."""
 
 
 class Evidence(NamedTuple):
@@ -38,11 +42,20 @@ class Finding(NamedTuple):
 
 @dataclass(frozen=True)
 class Trial:
-    """How hard to try: Monte Carlo draws, the seed, and worker processes."""
+    """How hard to try: Monte Carlo draws, the seed, and worker processes.
+
+    Raises `InputError` for too few draws for an interval, a negative seed, or no worker.
+    """
 
     draws: int = 200_000
     seed: int = 0
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.draws < FEWEST:
+            raise InputError("draws", f"at least {FEWEST}", self.draws, "take 200,000, the default")
+        checks.positive("seed", self.seed, zero_allowed=True)
+        checks.positive("workers", self.workers)
 
     def rng(self, key: str) -> np.random.Generator:
         """A stream of one claim's own: results do not depend on which others run beside it."""

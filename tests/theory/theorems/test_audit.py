@@ -11,7 +11,7 @@ from theory.errors import InputError
 from theory.references import REFERENCES
 from theory.theorems import CLAIMS, Finding, Trial
 from theory.theorems import audit as module
-from theory.theorems.audit import audit, chosen, write_report
+from theory.theorems.audit import audit, chosen, read_report, write_report
 
 TRIAL = Trial(draws=20_000, seed=0)
 REFUTED = [
@@ -106,7 +106,28 @@ def test_reports_hold_every_number(tmp_path):
     assert {c["key"]: c["confirmed"] for c in stored["claims"]} == dict.fromkeys(
         ["thm33_simplex", "homogeneous"], True
     )
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["audit.json", "audit.md"]
+    assert sorted(p.name for p in tmp_path.glob("[!.]*")) == ["audit.json", "audit.md"]
+
+
+def test_audits_of_one_folder_stand_side_by_side(tmp_path, capsys):
+    keys = ["thm33_simplex", "homogeneous"]
+    for key in reversed(keys):
+        write_report(audit(chosen([key]), Trial(2000)), Trial(2000), tmp_path)
+    once = tmp_path / "once"
+    write_report(audit(chosen(keys), Trial(2000)), Trial(2000), once)
+    for name in ("audit.md", "audit.json"):
+        assert (tmp_path / name).read_bytes() == (once / name).read_bytes()
+    write_report(audit(chosen(keys[:1]), Trial(2000, seed=1)), Trial(2000, seed=1), tmp_path)
+    assert [c["key"] for c in read_report(tmp_path / "audit.json")["claims"]] == keys[:1]
+    assert "another seed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"claims": 1}', None])
+def test_an_audit_that_is_damaged_is_named(content, tmp_path):
+    _, data = write_report([], Trial(2000), tmp_path)
+    data.write_bytes(data.read_bytes().replace(b"2000", b"2001") if content is None else content)
+    with pytest.raises(InputError, match=r"audit\.json"):
+        write_report([], Trial(2000), tmp_path)
 
 
 def test_command_writes_and_confirms(tmp_path, capsys):
