@@ -40,6 +40,8 @@ def unchanged(entry: Mapping[str, Any] | None, digest: str, out: Path) -> bool:
     """
     if entry is None or entry["status"] != "done" or entry.get("inputs") != digest:
         return False
+    if not isinstance(entry["files"], Mapping):
+        return False
     damage = damages(entry, out)
     for name, told in damage.items():
         notice(f"{out / name} is {told}: the figure is drawn again")

@@ -52,10 +52,13 @@ def add_entries(path: Path, entries: dict[str, Any]) -> None:
 
 
 def damages(entry: Mapping[str, Any], out: Path) -> dict[str, str]:
-    """Files of a figure that are not as they were written, and what is wrong with each."""
+    """Find the files of a figure that are not as they were written, and what is wrong with each.
+
+    Of entries of earlier versions, which kept no digests, only what is missing is known.
+    """
     files = entry.get("files", {})
     if not isinstance(files, Mapping):
-        return dict.fromkeys(files, "without a digest")
+        return {name: "missing" for name in files if not (out / name).is_file()}
     found = {name: Seal(sha256).damage(out / name) for name, sha256 in files.items()}
     return {name: told for name, told in found.items() if told is not None}
 

@@ -13,6 +13,9 @@ from figures import catalogue
 from figures.__main__ import Options, main, outdated
 from figures.catalogue import FIGURES, chosen
 from figures.figure import SCALES, Setting
+from figures.manifest import read_manifest
+from figures.report.page import write_report
+from theory.notices import notice
 
 
 def test_list_names_every_figure_its_place_scales_and_seconds(capsys):
@@ -115,6 +118,36 @@ def test_what_did_not_change_is_not_drawn_again(tmp_path, capsys):
     for again in ({"force": True}, {"seed": 1}):
         before, after = stamps(tmp_path), drawn(**again)
         assert all(after[name] > before[name] for name in before)
+
+
+def test_files_that_are_not_as_they_were_written_are_drawn_again(tmp_path, capsys):
+    options = Options(only=EXACT[:1], out=tmp_path)
+    assert main(options) == 0
+    data = tmp_path / f"{EXACT[0]}.csv"
+    whole = data.read_bytes()
+    for content in (b"", whole.replace(b"1", b"2")):
+        data.write_bytes(content)
+        write_report(FIGURES, tmp_path)
+        assert f"--only {EXACT[0]} " in (tmp_path / "index.html").read_text()
+        assert main(options) == 0
+        assert data.read_bytes() == whole
+        assert f"{data} is not as it was written" in capsys.readouterr().err
+        notice.cache_clear()
+
+
+def test_two_runs_into_one_folder_lose_nothing(tmp_path, monkeypatch):
+    """The second draws its figure while the first is about to."""
+    first, second = (FIGURES[key] for key in EXACT)
+
+    def meanwhile(setting):
+        assert main(Options(only=(second.key,), out=tmp_path)) == 0
+        return first.compute(setting)
+
+    monkeypatch.setitem(catalogue.FIGURES, first.key, dataclasses.replace(first, compute=meanwhile))
+    assert main(Options(only=(first.key,), out=tmp_path)) == 0
+    assert set(read_manifest(tmp_path / "manifest.json")) == set(EXACT)
+    page = (tmp_path / "index.html").read_text()
+    assert all(f'download="{key}.csv"' in page for key in EXACT)
 
 
 def test_a_failed_figure_is_tried_again(tmp_path, monkeypatch):

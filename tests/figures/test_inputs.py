@@ -54,8 +54,9 @@ def test_the_digest_changes_with_code_and_versions(monkeypatch):
     ("entry", "same"),
     [(None, False), ({"status": "failed"}, False), ({"status": "done", "files": []}, False),
      ({"status": "done", "files": [], "inputs": "other"}, False),
-     ({"status": "done", "files": ["gone.csv"], "inputs": "this"}, False),
-     ({"status": "done", "files": [], "inputs": "this"}, True)],
+     ({"status": "done", "files": {"gone.csv": "0"}, "inputs": "this"}, False),
+     ({"status": "done", "files": [], "inputs": "this"}, False),
+     ({"status": "done", "files": {}, "inputs": "this"}, True)],
 )  # fmt: skip
 def test_only_a_whole_entry_with_these_inputs_counts_as_unchanged(entry, same, tmp_path):
     assert unchanged(entry, "this", tmp_path) == same
