@@ -21,6 +21,14 @@ from theory.stopping import Terminated
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.fixture(autouse=True)
+def _attended():
+    """Ctrl-C arrives, also where the suite runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def full(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "out/summary.csv")
 
