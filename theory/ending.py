@@ -68,7 +68,7 @@ def _trouble(error: OSError) -> str:
     files = [str(name) for name in (error.filename, error.filename2) if name is not None]
     told = InputError(
         "out", "a place that can be read and written",
-        f"{' and '.join(files) or 'a file'} ({error.strerror or error})",
+        f"{' and '.join(files) or f'a file, or {STREAM}'} ({error.strerror or error})",
         "make room or mend that file, or choose another folder with --out",
     )  # fmt: skip
     return str(told)
