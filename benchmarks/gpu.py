@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from benchmarks import gpu_compare, gpu_parity, gpu_population, gpu_speed  # noqa: E402
+from benchmarks import gpu_compare, gpu_embedded, gpu_parity, gpu_population, gpu_speed  # noqa: E402
 from benchmarks.gpu_models import FULL, LITTLE, Context, clean  # noqa: E402
 from theory.files import output_folder, write_text  # noqa: E402
 
@@ -40,6 +40,7 @@ PARTS: dict[str, Callable[[Context], Iterator[tuple[str, Any]]]] = {
     "both": gpu_speed.both,
     "compare": gpu_compare.compare,
     "population": gpu_population.population,
+    "embedded": gpu_embedded.embedded,
 }
 TFLOPS = {
     "H100 PCIe": 756.0, "H100 NVL": 835.0, "H100": 989.4, "H200": 989.4, "GH200": 989.4,

@@ -87,6 +87,7 @@ class Scale:
     population_steps: int = 2
     compare_steps: int = 10
     compare_batch: int = 64
+    embedded_steps: int = 20
 
     def settings(self, **changes: Any) -> Settings:
         """Of PPO."""
@@ -100,7 +101,7 @@ FULL = Scale()
 LITTLE = Scale(
     policy=small_gpt2, reward=small_gemma, batch=8, epochs=2, warm=1, steps=2, watched=1,
     texts=((8, 15), (4, 32)), parity=TINY, matrix=256, modes=(), populations=((1, 1), (3, 2)),
-    population_steps=1, compare_steps=2, compare_batch=16,
+    population_steps=1, compare_steps=2, compare_batch=16, embedded_steps=1,
 )  # fmt: skip
 
 

@@ -3,7 +3,8 @@
 `TRL_EXPERIMENTAL_SILENCE=1 OMP_NUM_THREADS=1 python -m benchmarks.record_trl [OUT.safetensors]`,
 in an environment with TRL 1.12 and this project. Everything else in this module needs no TRL.
 
-One file, of `initial`, the parameters of policy and critic in a row, and for every case of `CASES`:
+In float64, but for `logprobs`: `generate` of transformers rounds logits to float32. One file, of
+`initial`, the parameters of policy and critic in a row, and for every case of `CASES`:
 `CASE/final`, the parameters after training, and `CASE/ROLLOUT/NAME` with, for each rollout,
 
     queries, responses                           tokens, padded on the left and on the right
@@ -25,7 +26,7 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch.nn.utils import parameters_to_vector
-from transformers import GPT2ForSequenceClassification, GPT2LMHeadModel
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
 
 from benchmarks.trl_peer import config, make_tokenizer, their_trainer
 from theory.files import write
@@ -44,18 +45,20 @@ FLOATS = ("logprobs", "ref_logprobs", "values", "advantages", "returns")
 PACKAGES = ("accelerate", "numpy", "torch", "transformers", "trl")
 
 
-def make_models(seed=0):
-    """A policy that ends now and then and never pads, and a critic."""
+def make_models(seed=0, dtype=torch.float64):
+    """A policy that ends now and then and never pads, and a critic; drawn in float64."""
     shape = {"layers": 2, "width": 16, "heads": 2, "n_positions": 16, "initializer_range": 0.05}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        policy = GPT2LMHeadModel(config(WORDS, **shape))
-        critic = GPT2ForSequenceClassification(config(WORDS, **shape, num_labels=1))
+        policy = AutoModelForCausalLM.from_config(config(WORDS, **shape), dtype=torch.float64)
+        critic = AutoModelForSequenceClassification.from_config(
+            config(WORDS, **shape, num_labels=1), dtype=torch.float64
+        )
     with torch.no_grad():
         words = policy.transformer.wte.weight
         words[PAD] = -3 * words[EOS]
         policy.transformer.ln_f.bias.copy_(2 * words[EOS] / words[EOS].square().sum())
-    return policy, critic
+    return policy.to(dtype), critic.to(dtype)
 
 
 def make_prompts():
@@ -65,7 +68,7 @@ def make_prompts():
 
 
 def record(folder):
-    """Tensors of all cases, by name."""
+    """Tensors of all cases, by name; what TRL makes itself is in the default precision."""
     found = {}
     for name, case in CASES.items():
         policy, critic = make_models()
@@ -145,6 +148,7 @@ if __name__ == "__main__":
     path = Path(sys.argv[1]) if len(sys.argv) > 1 else OUT
     path.parent.mkdir(parents=True, exist_ok=True)
     versions = {package: version(package) for package in PACKAGES}
+    torch.set_default_dtype(torch.float64)
     with tempfile.TemporaryDirectory() as folder:
         tensors = record(folder)
     write(path, lambda temporary: save_file(tensors, temporary, metadata=versions))

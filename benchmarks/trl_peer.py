@@ -52,7 +52,8 @@ class _Backbone(torch.nn.Module):
     def forward(self, input_ids, attention_mask, **_):
         from transformers.modeling_outputs import BaseModelOutput
 
-        score = (input_ids.float().log1p() * attention_mask).mean(1)
+        score = (input_ids.double().log1p() * attention_mask).mean(1)
+        score = score.to(torch.get_default_dtype())
         return BaseModelOutput(hidden_states=(score[:, None, None].expand(*input_ids.shape, 1),))
 
 

@@ -79,7 +79,7 @@ class Population:
         limits = [torch.inf if own.clip_norm is None else own.clip_norm for own in settings]
         self.adam = StackedAdamW(
             actor.trained().values(), weight_decay=[own.weight_decay for own in settings],
-            clip_norm=limits, device=device,
+            clip_norm=limits, eps=[own.eps for own in settings], device=device,
         )  # fmt: skip
         self.stopped: dict[int, str] = {}
         self.step = 0

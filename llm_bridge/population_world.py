@@ -52,7 +52,8 @@ def judgement(learner: Learner, parts: Sequence[Rollout], gold: Judge | None) ->
     error = np.sqrt((spread**2).sum() / max(1, len(texts) - len(set(prompts))) / len(texts))
     proxy = torch.cat([learner.shaper.utility(part.scores, part.places) for part in parts])
     kl = torch.cat([part.log_ratio.sum(1) for part in parts])
-    return Judgement(float(true.mean()), float(error), float(proxy.mean()), float(kl.mean()))
+    told = (float(x.double().mean()) for x in (proxy, kl))
+    return Judgement(float(true.mean()), float(error), *told)
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class Trainer(Learner):
         processes.copy(self.parameters)
         self.adam = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay,
-            fused=True,
+            eps=settings.eps, fused=True,
         )  # fmt: skip
 
     def run(self, steps: int) -> Iterator[tuple[int, dict[str, float], Rollout]]:

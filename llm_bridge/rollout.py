@@ -159,8 +159,8 @@ def describe(
         row["member_std"] = rolled.scores.std()
     for index in range(rolled.scores.k):
         row[f"member_{index}"] = rolled.scores.members[:, index]
-    means = {"proxy": float(utility.mean()), "beta": beta}
-    means |= {name: float(values.float().mean()) for name, values in row.items()}
+    means = {"proxy": float(utility.double().mean()), "beta": beta}
+    means |= {name: float(values.double().mean()) for name, values in row.items()}
     if gold is not None:
         means["gold"] = float(np.mean(gold(rolled.prompts, rolled.responses)))
     return means

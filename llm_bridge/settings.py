@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from llm_bridge.lm.actor import PRECISIONS
+from llm_bridge.arithmetic import PRECISIONS
 from llm_bridge.lm.learning_rates import SCHEDULES
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import DECODINGS
@@ -48,6 +48,9 @@ class Settings:
     clip_norm: float | None = 1.0
     """Largest norm of gradients, or None."""
     weight_decay: float = 0.0
+    eps: float = 1e-8
+    """Added by Adam to the root of its second moment: gradients below it make no whole steps. At
+    1e-5, as in OpenAI's baselines, rounding moves weights 100 times less."""
     charge: str = "auto"
     """Where penalties are charged: 'last' token, 'spread', or 'auto', which spreads what may be
     spread without bias."""
@@ -56,7 +59,7 @@ class Settings:
     lora: Lora | None = None
     """Adapters to train in place of all weights; the reference is the model below them."""
     precision: str = "float32"
-    """Of matrix products, 'float32' or 'bfloat16'."""
+    """Of matrix products: 'bfloat16', or 'float32', which leaves them in that of the weights."""
     decoding: str = "eager"
     """How responses are computed: 'eager', or as CUDA 'graphs', recorded once and replayed."""
     exact_kl: bool = False
@@ -71,7 +74,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "minibatches", "accumulate", "learning_rate", "clip",
-                     "value_clip"):  # fmt: skip
+                     "value_clip", "eps"):  # fmt: skip
             checks.positive(name, getattr(self, name))
         if self.clip_norm is not None:
             checks.positive("clip_norm", self.clip_norm)

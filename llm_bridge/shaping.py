@@ -145,12 +145,12 @@ class Shaper:
 
     def _flat(self, places: Int[torch.Tensor, " samples"]) -> Binding:
         """The binding of a table of prompts, for samples of some of them."""
-        table = self._table
+        table, dtype = self._table, self._normaliser.table.members.dtype
         flat: dict[str, Any] = {}
         if table.mean_variance is not None:
-            flat["mean_variance"] = table.mean_variance.reshape(1).float()
+            flat["mean_variance"] = table.mean_variance.reshape(1).to(dtype)
         if table.prompt_variance is not None:
-            flat["prompt_variance"] = table.prompt_variance[places, 0].float()
+            flat["prompt_variance"] = table.prompt_variance[places, 0].to(dtype)
         if self.weights is not None:
-            flat["member_weights"] = self.weights.weights.float()[None]
+            flat["member_weights"] = self.weights.weights.to(dtype)[None]
         return Binding(**flat)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from llm_bridge.arithmetic import DTYPES
 from llm_bridge.caching import entry, mark
 from llm_bridge.data.pairs import Judge, Pairs
 from llm_bridge.data.reading import read_pairs, read_prompts
@@ -21,6 +22,8 @@ from llm_bridge.lm.snapshots import commits
 from llm_bridge.plans.architectures import Architecture, architecture
 from theory import checks
 from theory.errors import InputError
+
+EMBEDDED_DTYPES = ("float32", "float64")
 
 
 class Source(ABC):
@@ -75,7 +78,8 @@ class Embedded(Source):
     """The language of `llm_bridge.embedded.language`, its model made here in seconds and cached.
 
     size: of the model, see `llm_bridge.embedded.tiny.SIZES`; corpus: what it learns from, and how
-    (sft); truth: what is wanted.
+    (sft); truth: what is wanted; dtype: of all that is trained and computed, 'float32' or, at twice
+    the time, 'float64', in which another processor gives the same to more digits.
     """
 
     size: str = "tiny"
@@ -83,9 +87,11 @@ class Embedded(Source):
     truth: Gold = Gold()
     sft: FineTuning = FineTuning()
     device: str = "cpu"
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         checks.one_of("size", self.size, SIZES)
+        checks.one_of("dtype", self.dtype, EMBEDDED_DTYPES)
 
     @property
     def name(self) -> str:
@@ -107,13 +113,13 @@ class Embedded(Source):
 
     def policy(self, cache: Path) -> tuple[Any, Any]:
         """Trained once."""
-        made_of = (self.size, self.corpus, self.sft)
+        made_of = (self.size, self.corpus, self.sft, self.dtype)
         folder = entry(
             cache, self.size, (*made_of, TEXTS), lambda new: pretrain(new, *made_of), pretrain
         )
         with quiet():
-            model = fuse_activations(AutoModelForCausalLM.from_pretrained(folder))
-            model = model.to(self.device).eval().requires_grad_(False)
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[self.dtype])
+            model = fuse_activations(model).to(self.device).eval().requires_grad_(False)
             return model, AutoTokenizer.from_pretrained(folder)
 
     def rewards(self) -> list[tuple[Any, Any]]:

@@ -39,6 +39,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from llm_bridge.lm.actor import Actor, Reading
+from llm_bridge.lm.head import at_least_float32
 from llm_bridge.ppo import Trainer
 from llm_bridge.rollout import Rollout
 from llm_bridge.settings import Settings
@@ -125,11 +126,13 @@ class TRLTrainer(Trainer):
 
 
 def actor_with(model: Any, value_model: Any, *, temperature: float) -> Actor:
-    """Copies of a language model and of a critic, all of both to be trained in float32.
+    """Copies of a language model and of a critic, all of both to be trained, in float32 at least.
 
     value_model: a sequence classifier of transformers with one label, e.g. the reward model.
     """
-    policy, values = (deepcopy(x).float().requires_grad_(True) for x in (model, value_model))
+    policy, values = (
+        at_least_float32(deepcopy(x)).requires_grad_(True) for x in (model, value_model)
+    )
     actor = Actor(policy, temperature=temperature, critic=values.base_model)
     actor.value_head = values.score
     return actor

@@ -1,6 +1,7 @@
 """Shape annotations are checked in the tests, and only there."""
 
 import os
+import random
 
 import pytest
 from hypothesis import settings
@@ -12,6 +13,20 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 install_import_hook(CHECKED, TYPECHECKER)
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--order", type=int, help="seed of another order of files, and of their tests")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config, items):
+    """The same order on every worker; tests of a file stay together, and share its fixtures."""
+    seed = config.getoption("--order")
+    if seed is not None:
+        rng = random.Random(seed)
+        place = {path: rng.random() for path in dict.fromkeys(item.path for item in items)}
+        items.sort(key=lambda item: (place[item.path], rng.random()))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from joblib import delayed
 
+from llm_bridge.arithmetic import DTYPES, check_precision, warn_where_slow
 from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.embedded.tiny import SIZES
@@ -27,7 +28,7 @@ from theory.presets import preset
 from theory.tables import SUFFIXES
 
 FULL = "full"
-OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences", "dtype")
+OWN = ("reward", "judge", "prompts", "count", "limit", "drop_bad", "preferences")
 """Options of a user's own checkpoints and data."""
 
 
@@ -89,7 +90,8 @@ class World:
     device: str = "cpu"
     """Where models run, e.g. cuda."""
     dtype: str = "float32"
-    """Of a checkpoint's weights."""
+    """Of the weights: float32, or float64, which is twice as slow and differs less between
+    processors; of a checkpoint's also bfloat16 or float16."""
     cache: Path | None = None
     """Folder of trained models; $RLHF_RISK_CACHE or ~/.cache/rlhf-risk unless given."""
     dry_run: bool = False
@@ -114,7 +116,7 @@ class World:
             if self.scale == FULL:
                 raise InputError("scale", "a size of the embedded language without --preset", FULL)
             checks.one_of("scale", self.scale, SIZES)
-            return Embedded(self.scale, device=self.device)
+            return Embedded(self.scale, device=self.device, dtype=self.dtype)
         if self.prompts is None:
             raise InputError(
                 "prompts", "given with --policy", "none", "pass a file with a column `prompt`"
@@ -137,6 +139,8 @@ class World:
         for name in ("seeds", "workers"):
             checks.positive(name, getattr(self, name))
         check_device(self.device)
+        checks.one_of("dtype", self.dtype, DTYPES)
+        warn_where_slow(self.device, self.dtype)
         for name in ("prompts", "preferences"):
             check_file(name, getattr(self, name))
 
@@ -190,6 +194,12 @@ class Training(World):
     def policies(self) -> int:
         """Policies that are trained."""
         return self.seeds * len(self.objective)
+
+    def check(self) -> None:
+        """Raise `InputError` as for a world, and for a precision that its dtype excludes."""
+        super().check()
+        check_precision(self.ppo.precision, DTYPES[self.dtype])
+        warn_where_slow(self.device, self.ppo.precision)
 
     def settings(self) -> Settings:
         """Of PPO."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from llm_bridge.arithmetic import DTYPES
 from llm_bridge.embedded.language import Corpus
 from llm_bridge.embedded.tiny import CONTEXT, build_model, build_tokenizer
 from llm_bridge.lm.checkpoints import quiet
@@ -14,12 +15,12 @@ TEXTS = 20_000
 """Texts that the embedded language model learns from."""
 
 
-def pretrain(folder: Path, size: str, corpus: Corpus, sft: FineTuning) -> None:
-    """Train a language model of a size on texts of a corpus, and save it with its tokenizer."""
+def pretrain(folder: Path, size: str, corpus: Corpus, sft: FineTuning, dtype: str) -> None:
+    """Train a language model on texts of a corpus, and save it with its tokenizer."""
     tokenizer, rng = build_tokenizer(), np.random.default_rng(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = build_model(size, tokenizer)
+        model = build_model(size, tokenizer, DTYPES[dtype])
     fine_tune(model, tokenizer, corpus.write(TEXTS, rng), sft, rng=rng, limit=CONTEXT)
     with quiet():
         model.save_pretrained(folder)

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
+import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreTrainedTokenizerFast
 
 from llm_bridge.embedded.language import WORDS
 from llm_bridge.lm.checkpoints import fuse_activations
@@ -28,9 +29,16 @@ def build_tokenizer(words: Iterable[str] = WORDS) -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
-def build_model(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2LMHeadModel:
-    """A GPT-2 of random weights."""
-    return fuse_activations(GPT2LMHeadModel(build_config(size, tokenizer)))
+def build_model(
+    size: str, tokenizer: PreTrainedTokenizerFast, dtype: torch.dtype = torch.float32
+) -> GPT2LMHeadModel:
+    """Make a GPT-2 of random weights, drawn in float64 and rounded to the dtype.
+
+    They are the same bits on every processor, which those drawn in float32 are not.
+    """
+    config = build_config(size, tokenizer)
+    drawn = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
+    return fuse_activations(drawn.to(dtype))
 
 
 def build_config(size: str, tokenizer: PreTrainedTokenizerFast) -> GPT2Config:

@@ -7,11 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from jaxtyping import Float
 
-from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits, tempered, widened
+from llm_bridge.arithmetic import PRECISIONS, check_precision
+from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits, tempered, wide, widened
 from llm_bridge.lm.tokens import Batch
-
-PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
-"""Of the matrix products; weights, log-probabilities and values are always float32."""
 
 
 class Reading(NamedTuple):
@@ -31,6 +29,8 @@ class Actor(torch.nn.Module):
 
     The policy is the model's distribution at `temperature`, not truncated. The value head starts
     at zero. critic: a transformer of its own for the values, or None to share the policy's.
+    precision: of matrix products; weights, log-probabilities and values are float32 at least.
+    Raises `InputError` for bfloat16 products of a float64 model.
     """
 
     def __init__(
@@ -42,10 +42,11 @@ class Actor(torch.nn.Module):
         precision: str = "float32",
     ) -> None:
         super().__init__()
+        check_precision(precision, model.dtype)
         self.model, self.critic, self.temperature = model, critic, temperature
         self._dtype = PRECISIONS[precision]
         width = (model if critic is None else critic).config.hidden_size
-        dtype = torch.promote_types(model.dtype, torch.float32)
+        dtype = wide(model.dtype)
         self.value_head: torch.nn.Module = torch.nn.Linear(
             width, 1, device=model.device, dtype=dtype
         )
@@ -68,7 +69,7 @@ class Actor(torch.nn.Module):
             hidden = response_states(self.model, batch)
             found = logits(self.model, hidden[live])
             seen = hidden if self.critic is None else response_states(self.critic, batch)
-        spread = torch.full_like(batch.live, torch.nan, dtype=torch.float32)
+        spread = torch.full_like(batch.live, torch.nan, dtype=widened(found).dtype)
         if entropy:
             spread = _placed(entropies(found, self.temperature), batch)
         log_prob = chosen_log_probabilities(found, batch.responses[live], self.temperature)

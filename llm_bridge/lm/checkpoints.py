@@ -19,6 +19,7 @@ from transformers import (
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging
 
+from llm_bridge.arithmetic import DTYPES
 from llm_bridge.judging.published_reward import PublishedReward
 from llm_bridge.lm.head import check_logits
 from llm_bridge.lm.snapshots import ADAPTER, snapshot
@@ -27,7 +28,6 @@ from theory import checks
 from theory.damage import readable
 from theory.errors import InputError
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.json")
 
 

@@ -62,7 +62,17 @@ def check_logits(model: Any) -> None:
 
 def widened(values: torch.Tensor) -> torch.Tensor:
     """In float32, or in their own precision where that is more."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
+    return values.to(wide(values.dtype))
+
+
+def wide(dtype: torch.dtype) -> torch.dtype:
+    """float32, or this one where that is more: in which sums are taken and weights are trained."""
+    return torch.promote_types(dtype, torch.float32)
+
+
+def at_least_float32(model: Any) -> Any:
+    """Widen the weights of a model to float32 where they are smaller, in place."""
+    return model.to(wide(model.dtype))
 
 
 def product_dtype(weights: Any) -> torch.dtype:

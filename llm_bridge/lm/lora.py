@@ -10,6 +10,7 @@ import torch
 from peft import LoraConfig
 from transformers.pytorch_utils import Conv1D
 
+from llm_bridge.lm.initial import adapter
 from theory import checks
 from theory.errors import InputError
 
@@ -39,8 +40,14 @@ class Lora:
         """
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Already found a `peft_config` attribute")
-            torch.manual_seed(seed)
             model.add_adapter(self.config(model), name)
+        generator = torch.Generator().manual_seed(seed)
+        with torch.no_grad():
+            for layer in linear_layers(model):
+                down = getattr(model.get_submodule(layer), "lora_A", {})
+                if name in down:
+                    weight = down[name].weight
+                    weight.copy_(adapter(weight.shape[1], self.rank, generator=generator))
 
     def config(self, model: Any) -> LoraConfig:
         """The same for peft. Raises `InputError` for targets that the model has not."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from llm_bridge.lm.actor import response_states
-from llm_bridge.lm.head import logits
+from llm_bridge.lm.head import logits, widened
 from llm_bridge.lm.learning_rates import SCHEDULES, rate
 from llm_bridge.lm.tokens import Batch, encode
 from llm_bridge.seeds import seeded
@@ -86,7 +86,7 @@ def negative_log_likelihood(model: Any, batch: Batch) -> torch.Tensor:
     """Mean of -ln pi(token) over the live tokens."""
     live = batch.live.nonzero(as_tuple=True)
     found = logits(model, response_states(model, batch)[live])
-    return torch.nn.functional.cross_entropy(found.float(), batch.responses[live])
+    return torch.nn.functional.cross_entropy(widened(found), batch.responses[live])
 
 
 def bucketed(data: Batch, size: int, rng: np.random.Generator) -> Iterator[Batch]:

@@ -12,7 +12,8 @@ import torch
 from transformers.pytorch_utils import Conv1D
 
 from llm_bridge.lm.adapter_files import load_adapter, save_adapter
-from llm_bridge.lm.head import product_dtype
+from llm_bridge.lm.head import product_dtype, wide
+from llm_bridge.lm.initial import adapter
 from llm_bridge.lm.lora import Lora, linear_layers
 from llm_bridge.lm.low_rank import adapted_product
 from theory import checks
@@ -191,20 +192,13 @@ def _adapted_layers(model: Any, settings: Lora) -> dict[str, Any]:
 def _started(
     layers: Mapping[str, Any], rank: int, seed: int
 ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-    """A and B of a member by layer, drawn as peft does: A twice, and a B that is not kept."""
-    made = {}
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        for name, layer in layers.items():
-            width, out = _matrix(layer).shape
-            down = torch.nn.Linear(width, rank, bias=False).weight.detach()
-            up = torch.nn.Linear(rank, out, bias=False).weight.detach().zero_()
-            torch.nn.init.kaiming_uniform_(down, a=math.sqrt(5))
-            kept = {
-                "dtype": torch.promote_types(layer.weight.dtype, torch.float32),
-                "device": layer.weight.device,
-            }
-            made[name] = down.T.to(**kept), up.T.to(**kept)
+    """A and B of a member by layer, those of `Lora.attach`."""
+    generator, made = torch.Generator().manual_seed(seed), {}
+    for name, layer in layers.items():
+        width, out = _matrix(layer).shape
+        kept = {"dtype": wide(layer.weight.dtype), "device": layer.weight.device}
+        down = adapter(width, rank, generator=generator).T.to(**kept)
+        made[name] = down, torch.zeros(rank, out, **kept)
     return made
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from llm_bridge.lm.restoring import restored
 
 Rows = slice | Sequence[int]
-BETAS, EPS = (0.9, 0.999), 1e-8
+BETAS = (0.9, 0.999)
 
 
 class StackedAdamW:
@@ -17,8 +17,8 @@ class StackedAdamW:
 
     Row i moves as it would under an optimiser of its own: nothing is shared between rows.
 
-    weight_decay, clip_norm: one a row; inf clips nothing. Factors of steps are computed in float64,
-    as an optimiser of numbers would.
+    weight_decay, clip_norm, eps: one a row; inf clips nothing. Factors of steps are computed in
+    float64, as an optimiser of numbers would.
     """
 
     def __init__(
@@ -27,11 +27,13 @@ class StackedAdamW:
         *,
         weight_decay: Sequence[float],
         clip_norm: Sequence[float],
+        eps: Sequence[float],
         device: Any = "cpu",
     ) -> None:
         self.parameters = list(parameters)
         self._device = device
         self.weight_decay, self.clip_norm = self._numbers(weight_decay), self._numbers(clip_norm)
+        self.eps = self._numbers(eps)
         self.first = [torch.zeros_like(p) for p in self.parameters]
         self.second = [torch.zeros_like(p) for p in self.parameters]
         self.steps = torch.zeros_like(self.weight_decay)
@@ -55,7 +57,7 @@ class StackedAdamW:
         """
         places = self._places(rows)
         scale = (self.clip_norm[places] / (norms + 1e-6)).clamp(max=1.0)
-        going, rate = self._numbers(moving), self._numbers(rates)
+        going, rate, eps = self._numbers(moving), self._numbers(rates), self.eps[places]
         self.steps[places] += going
         clock = self.steps[places].clamp(min=1)
         kept = 1 - rate * self.weight_decay[places]
@@ -65,7 +67,7 @@ class StackedAdamW:
             g = torch.where(on, _grad(p)[places] * _over(scale, p), 0.0)
             m = first[places].lerp(g, 1 - BETAS[0])
             v = (second[places] * BETAS[1]).addcmul_(g, g, value=1 - BETAS[1])
-            root = (v / _over(left[1], p)).sqrt_().add_(EPS)
+            root = (v / _over(left[1], p)).sqrt_().add_(_over(eps, p))
             moved = before * _over(kept, p) - m / root * _over(rate / left[0], p)
             first[places], second[places] = m, v
             p[places] = torch.where(on, moved, before)

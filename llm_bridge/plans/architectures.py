@@ -16,7 +16,8 @@ from transformers import (
     LlamaConfig,
 )
 
-from llm_bridge.lm.checkpoints import DTYPES, fuse_activations, quiet
+from llm_bridge.arithmetic import DTYPES
+from llm_bridge.lm.checkpoints import fuse_activations, quiet
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.snapshots import snapshot
 from theory import checks

@@ -9,11 +9,11 @@ from llm_bridge.lm.lora import Lora
 from llm_bridge.plans.architectures import Architecture
 from theory import checks
 
-BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-ADAM = 8
-"""Bytes of two float32 moments."""
+BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
+MOMENTS = 2
+"""Numbers that Adam keeps of each that is trained, in float32 at least."""
 LOGIT_COPIES = 3
-"""float32 arrays of logits and of what is computed from them that are alive at once (measured)."""
+"""Arrays of logits and of what is computed from them that are alive at once (measured)."""
 
 
 class Lengths(NamedTuple):
@@ -62,6 +62,11 @@ class Model:
         checks.one_of("dtype", self.dtype, BYTES)
 
     @property
+    def widened(self) -> int:
+        """Bytes of a number that is trained or summed: of float32 at least."""
+        return max(BYTES["float32"], BYTES[self.dtype])
+
+    @property
     def loaded(self) -> int:
         """Parameters, adapters among them."""
         made = self.architecture
@@ -84,7 +89,7 @@ class Model:
 
     def training(self) -> float:
         """Bytes of gradients, in the dtype of the weights, and of moments."""
-        return (BYTES[self.dtype] + ADAM) * self.trainable
+        return (BYTES[self.dtype] + MOMENTS * self.widened) * self.trainable
 
     def forward(self, tokens: float, words: float = 0) -> float:
         """FLOPs of reading tokens, and of the distributions that follow `words` of them.
@@ -112,8 +117,8 @@ class Model:
         return self.activations(texts, length) / self.architecture.layers
 
     def logits(self, words: float) -> float:
-        """Bytes of distributions over the vocabulary, in float32."""
-        return LOGIT_COPIES * 4 * words * self.architecture.words
+        """Bytes of distributions over the vocabulary, in float32 at least."""
+        return LOGIT_COPIES * self.widened * words * self.architecture.words
 
     def cache(self, tokens: float) -> float:
         """Bytes of keys and values."""

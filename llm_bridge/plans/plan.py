@@ -5,7 +5,7 @@ Lengths are means; padding is left out. A model is counted once for each copy th
 
 from llm_bridge.lm.sft import FineTuning
 from llm_bridge.plans.architectures import Architecture
-from llm_bridge.plans.costs import BYTES, Lengths, Memory, Model
+from llm_bridge.plans.costs import BYTES, MOMENTS, Lengths, Memory, Model
 from llm_bridge.plans.stages import Stage
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import SCORE_BATCH, RewardTraining
@@ -56,7 +56,10 @@ def reward_stages(
     loaded = trunk.parameters + reward_parameters(trunk, ensemble)
     if kind == "heads":
         own = members * (trunk.width + 1)
-        memory = Memory(BYTES[dtype] * loaded, 12.0 * own, whole.passing(SCORE_BATCH, lengths.text))
+        memory = Memory(
+            BYTES[dtype] * loaded, (1 + MOMENTS) * whole.widened * own,
+            whole.passing(SCORE_BATCH, lengths.text),
+        )  # fmt: skip
         stages.append(
             Stage("reward heads", 1, pairs * both, own, loaded, memory, whole.forward(pairs * both))
         )

@@ -92,7 +92,7 @@ class Refit:
         """Squared errors of some members; rows from the number of pairs on are targets."""
         start, wanted = len(counts), targets.scores
         texts = model.encode(targets.prompts, targets.responses)
-        goals = torch.as_tensor(wanted, dtype=torch.float32).nan_to_num().to(model.trunk.device)
+        goals = torch.as_tensor(wanted).to(model.head.weight).nan_to_num()
         sides = [] if pairs is None else [
             model.encode(pairs.prompts, side) for side in (pairs.chosen, pairs.rejected)
         ]  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 
 from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.initial import normal
 from llm_bridge.rewards.models import RewardModel, RewardTraining, fit
 from theory import checks
 from theory.scores import Scores
@@ -73,13 +74,13 @@ def train_gaussian(
     """
     outputs, device = model.outputs(pairs), model.trunk.device
     half = torch.as_tensor(
-        brme.alpha * (preference - 0.5), dtype=torch.float32, device=device
+        brme.alpha * (preference - 0.5), dtype=model.head.weight.dtype, device=device
     )[:, None]  # fmt: skip
 
     def side(out: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         mean, std = gaussian(out)
         if brme.loss == "mse":
-            noise = torch.randn(mean.shape, generator=generator).to(device)
+            noise = normal(*mean.shape, dtype=mean.dtype, generator=generator).to(device)
             return (mean + noise * std - target) ** 2
         return ((mean - target) / std) ** 2 / 2 + std.log()
 

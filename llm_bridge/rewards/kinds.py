@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.head import at_least_float32
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.stacked import StackedLora
 from llm_bridge.rewards.adapted import AdaptedRewardModel
@@ -157,13 +158,14 @@ class Workshop:
         return first, counts
 
     def _trunk(self) -> Any:
-        return deepcopy(self.base.base_model).float().requires_grad_(True)
+        return at_least_float32(deepcopy(self.base.base_model)).requires_grad_(True)
 
     def _adapted(self, trunk: Any) -> AdaptedRewardModel:
         """Adapters of a trunk, and their heads."""
         seeds = [hash_seed(self.seed, "adapter", index) for index in range(self.recipe.members)]
         adapters = StackedLora(trunk, self.recipe.lora, seeds)
         with torch.random.fork_rng():
+            torch.manual_seed(hash_seed(self.seed, "reward"))
             return AdaptedRewardModel(trunk, self.tokenizer, adapters=adapters, limit=self.limit)
 
     def _model(

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 
 from llm_bridge.data.pairs import Pairs
+from llm_bridge.lm.head import wide
+from llm_bridge.lm.initial import linear
 from llm_bridge.lm.learning_rates import SCHEDULES, rate
 from llm_bridge.lm.tokens import Batch, encode
 from llm_bridge.rewards.reading import at_the_end, of_similar_length, padded_on_the_left
@@ -52,7 +54,9 @@ class RewardModel(torch.nn.Module):
         checks.positive("heads", heads)
         self.trunk, self.tokenizer, self.limit = trunk, tokenizer, limit
         width = trunk.config.hidden_size
-        self.head = torch.nn.Linear(width, self.per_head * heads, device=trunk.device)
+        self.head = linear(
+            width, self.per_head * heads, dtype=wide(trunk.dtype), device=trunk.device
+        )
 
     def states(self, batch: Batch) -> Float[torch.Tensor, "batch width"]:
         """What the heads see: the trunk at the last live token of each response."""
@@ -191,7 +195,7 @@ def fit(
     loss NaN there. Raises `InputError` for a loss that is not finite, or where no pair counts.
     """
     rngs = [rng] if isinstance(rng, np.random.Generator) else list(rng)
-    counts, device = torch.as_tensor(weights, dtype=torch.float32), model.trunk.device
+    counts, device = torch.as_tensor(weights, dtype=model.head.weight.dtype), model.trunk.device
     adam = torch.optim.AdamW(
         [p for p in model.parameters() if p.requires_grad], lr=settings.learning_rate,
         weight_decay=settings.weight_decay, fused=True,

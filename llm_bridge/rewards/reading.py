@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float, Int
 
+from llm_bridge.lm.head import widened
 from llm_bridge.lm.tokens import Batch
 
 
@@ -40,4 +41,4 @@ def at_the_end(
     """Hidden states at the last live token of each response."""
     last = batch.prompts.shape[1] + batch.live.sum(1) - 1
     rows = torch.arange(len(batch), device=last.device)
-    return hidden[..., rows, last, :].float()
+    return widened(hidden[..., rows, last, :])

@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from llm_bridge.lm.checkpoints import context_length
+from llm_bridge.lm.head import at_least_float32
 from llm_bridge.lm.tokens import check_tokenizer
 from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.rewards.models import RewardModel
@@ -20,8 +21,8 @@ def ensemble_of(
 ) -> Ensemble:
     """One classifier with k heads, or k with one head each, as an ensemble with the same scores.
 
-    limit: tokens of a text, or None for all that the models have positions for. A copy in float32;
-    its `save` keeps it, also what `with_heads` made.
+    limit: tokens of a text, or None for all that the models have positions for. A copy, in float32
+    at least; its `save` keeps it, also what `with_heads` made.
 
     Raises `InputError` for heads that are not linear, several classifiers with several heads
     (`llm_bridge.rewards.fusion.Fusion` joins those), and a tokenizer that pads with its
@@ -40,7 +41,7 @@ def ensemble_of(
         most = context_length(model) if limit is None else limit
         with torch.random.fork_rng():
             made = RewardModel(
-                deepcopy(model.base_model).float(), tokenizer, heads=count, limit=most
+                at_least_float32(deepcopy(model.base_model)), tokenizer, heads=count, limit=most
             )
         score = linear_score(model)
         made.head.weight.data.copy_(score.weight)

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 
+from llm_bridge.lm.head import widened
+from llm_bridge.lm.initial import linear
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import preference_loss
@@ -28,8 +30,10 @@ def with_heads(model: Any, heads: int, *, seed: int) -> Any:
         raise InputError("model", "one with num_labels = 1", model.config.num_labels)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        found = torch.nn.Linear(score.in_features, heads, bias=score.bias is not None)
-    model.score = found.to(score.weight)
+        model.score = linear(
+            score.in_features, heads, bias=score.bias is not None, dtype=score.weight.dtype,
+            device=score.weight.device,
+        )  # fmt: skip
     return model
 
 
@@ -72,7 +76,7 @@ def counted_loss(
     logits: of the chosen responses, and below them of the rejected ones. A head that counts no pair
     has loss 0. Raises `InputError` where counts are not of these heads.
     """
-    won, lost = logits.float().chunk(2)
+    won, lost = widened(logits).chunk(2)
     if won.shape != counts.shape:
         raise InputError(COUNTS, f"{won.shape[1]} numbers a pair, one a head", counts.shape[1])
     losses = preference_loss(won, lost, centring=centring)

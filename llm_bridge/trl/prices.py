@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float
 
+from llm_bridge.lm.head import widened
 from llm_bridge.shaping import response_level
 from llm_bridge.trl.rewards import RewardFunction
 from theory.errors import InputError
@@ -79,7 +80,7 @@ class _Priced:
         """Of the responses that were rewarded last, on this process."""
         prices = self._priced.prices
         assert prices is not None
-        return (self._priced.beta * prices.float()).to(self.accelerator.device)
+        return (self._priced.beta * widened(prices)).to(self.accelerator.device)
 
 
 class _RLOO(_Priced):

@@ -6,9 +6,10 @@ import sys
 import pytest
 import torch
 
-from benchmarks import gpu
+from benchmarks import gpu, gpu_embedded
 from benchmarks.gpu_models import LITTLE, built, texts
 from benchmarks.phases import Clock, compiled
+from benchmarks.record_exact import KEPT
 from llm_bridge.lm.actor import log_probabilities
 from tests.tolerance import FLOAT32
 
@@ -105,3 +106,26 @@ def test_compiled_policies_read_the_same(monkeypatch):
         found = log_probabilities(model, batch)
     torch.testing.assert_close(found, plain, atol=FLOAT32, rtol=FLOAT32)
     assert "torch._dynamo" in sys.modules
+
+
+def test_the_embedded_language_agrees_with_itself(tmp_path):
+    status, found, _ = ran(tmp_path, "embedded")
+    part = found["parts"]["embedded"]
+    assert status == 0
+    assert part["float64 and float32 within tolerance"]
+    for row in part["trainings"]:
+        assert row["the same responses"] == row["steps"] > 0
+        assert {row[name] for name in KEPT} == {0.0}
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32", "bfloat16"])
+def test_it_tells_where_trainings_part(precision):
+    same = {"responses": "a", **dict.fromkeys(KEPT, 1.0)}
+    there = [same, {**same, "kl": 1.0 + 1e-6}, {**same, "responses": "b", "gold": 9.0}]
+    row = gpu_embedded._compared([same] * 3, there, precision)
+    assert row["the same responses"] == 2
+    assert row["kl"] == pytest.approx(5e-7)
+    assert row["gold"] == 0
+    assert row["within"] == {"float64": False, "float32": True, "bfloat16": None}[precision]
+    lost = gpu_embedded._compared([same], [{**same, "responses": "b"}], precision)
+    assert lost["within"] == (None if precision == "bfloat16" else False)

@@ -14,6 +14,8 @@ from tests.tolerance import FLOAT32, mc
 from theory.errors import InputError
 from theory.presets import ensemble_mean
 
+pytestmark = pytest.mark.machine
+
 BFLOAT16 = 0.02
 """Relative error of sums of products with 8 bits."""
 

@@ -22,6 +22,8 @@ from llm_bridge.settings import Settings
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
 
+pytestmark = pytest.mark.machine
+
 WORDS, EOS, PAD, CONTEXT = 40, 2, 0, 40
 SIZES = {
     "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,

@@ -28,6 +28,8 @@ from theory.penalties import StdDev
 from theory.splits import split_counts
 from theory.utilities import LCB, UWO, Max, Mean, Member, Min
 
+pytestmark = pytest.mark.machine
+
 GPT2 = Path(__file__).parents[3] / "shared" / "models" / "gpt2-tokenizer"
 BASE, PAIRS = random_model(), comparisons(96)
 TEXTS = PAIRS.prompts[:12], PAIRS.chosen[:12]

@@ -14,6 +14,8 @@ from llm_bridge.lm.head import chosen_log_probabilities, entropies, logits
 from llm_bridge.lm.tokens import Batch
 from tests.tolerance import FLOAT32
 
+pytestmark = pytest.mark.machine
+
 WORDS, TEMPERATURE, BFLOAT16 = 90, 0.7, 0.01
 SIZES = {
     "vocab_size": WORDS, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2,

@@ -17,6 +17,8 @@ from theory.experiment import run
 from theory.penalties import TargetKL
 from theory.presets import ensemble_mean, lcb, reward_robust_policy, vanilla, variance_aware
 
+pytestmark = pytest.mark.machine
+
 COLUMNS = {
     "gold", "proxy", "kl", "kl_k3", "entropy", "length", "beta", "member_std", "member_0",
     "member_2", "clip_fraction", "value_loss", "policy_loss", "grad_norm", "tokens_per_second",

@@ -17,6 +17,8 @@ from theory.errors import InputError
 from theory.intervals import clopper_pearson
 from theory.memory import Memory
 
+pytestmark = pytest.mark.machine
+
 
 @pytest.fixture(scope="module")
 def material(quick):

@@ -22,6 +22,8 @@ from llm_bridge.lm.stacked import STATES, StackedLora
 from tests.tolerance import EXACT, FLOAT32
 from theory.errors import InputError
 
+pytestmark = pytest.mark.machine
+
 WORDS, MEMBERS, ROWS = 19, 3, 2
 ENDS = {"bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0}
 SMALL = {

@@ -8,7 +8,7 @@ from tests.tolerance import EXACT
 
 POLICIES, SHAPES = 3, ((4, 2), (5,))
 RATES, DECAYS = [1e-2, 3e-2, 1e-3], [0.0, 0.1, 0.0]
-CLIPS = [torch.inf, 0.5, 1.0]
+CLIPS, EPS = [torch.inf, 0.5, 1.0], [1e-8, 1e-5, 1e-2]
 
 
 def random(*shape, seed):
@@ -18,7 +18,7 @@ def random(*shape, seed):
 
 def stacked():
     parameters = [random(POLICIES, *shape, seed=n) for n, shape in enumerate(SHAPES)]
-    return StackedAdamW(parameters, weight_decay=DECAYS, clip_norm=CLIPS)
+    return StackedAdamW(parameters, weight_decay=DECAYS, clip_norm=CLIPS, eps=EPS)
 
 
 def turn(adam, step, rows, moving=None, share=1.0):
@@ -44,7 +44,9 @@ def test_every_row_moves_as_alone(share):
     for row in range(POLICIES):
         own = [random(POLICIES, *shape, seed=n)[row].requires_grad_()
                for n, shape in enumerate(SHAPES)]  # fmt: skip
-        alone = torch.optim.AdamW(own, lr=RATES[row] * share, weight_decay=DECAYS[row])
+        alone = torch.optim.AdamW(
+            own, lr=RATES[row] * share, weight_decay=DECAYS[row], eps=EPS[row]
+        )
         for step in range(6):
             for n, p in enumerate(own):
                 p.grad = random(POLICIES, *p.shape, seed=100 * step + n)[row]

@@ -39,6 +39,8 @@ from theory.scores import Scores
 
 PROMPTS = ["1 2", "3 4 5"]
 LIMIT = 16
+WITHIN = {torch.float64: VALUE, torch.float32: FLOAT32}
+"""Largest differences from the recording, absolute and relative: see `tests/llm_bridge/data`."""
 
 
 @pytest.fixture(scope="module")
@@ -59,15 +61,17 @@ class Watched(TRLTrainer):
         return surrogate, value
 
 
-def make_trainer(score, options, *, initial=None, **changed):
-    policy, critic = record_trl.make_models()
+def make_trainer(score, options, *, initial=None, dtype=torch.float64, **changed):
+    policy, critic = record_trl.make_models(dtype=dtype)
     if initial is not None:
-        vector_to_parameters(initial.clone(), [*policy.parameters(), *critic.parameters()])
+        vector_to_parameters(
+            initial.to(dtype, copy=True), [*policy.parameters(), *critic.parameters()]
+        )
     actor = actor_with(policy, critic, temperature=TEMPERATURE)
-    zeros = torch.zeros(len(PROMPTS), 1)
-    table = Scores(torch.zeros(len(PROMPTS), 8, 1))
+    zeros, one = torch.zeros(len(PROMPTS), 1, dtype=dtype), torch.ones(1, dtype=dtype)
+    table = Scores(torch.zeros(len(PROMPTS), 8, 1, dtype=dtype))
     index = {prompt: row for row, prompt in enumerate(PROMPTS)}
-    normaliser = Normaliser(score, index, zeros, torch.ones(1), table)
+    normaliser = Normaliser(score, index, zeros, one, table)
     settings = replace(SETTINGS, **{"batch": BATCH, "learning_rate": RATE, **changed})
     return Watched(
         actor, policy.eval(), make_tokenizer(WORDS), normaliser, None, PROMPTS, vanilla(BETA),
@@ -82,10 +86,11 @@ def batch_of(step):
     return Batch(queries, queries != PAD, responses, responses != PAD)
 
 
-def parts_of(recorded, name):
+def parts_of(recorded, name, dtype=torch.float64):
     """Rollouts of a case, and its parameters at the end."""
     steps = [
-        {key.rsplit("/", 1)[1]: x for key, x in recorded.items()
+        {key.rsplit("/", 1)[1]: x.to(dtype) if x.is_floating_point() else x
+         for key, x in recorded.items()
          if key.startswith(f"{name}/{row}/")}
         for row in range(ROLLOUTS)
     ]  # fmt: skip
@@ -101,7 +106,7 @@ def apart(found, expected, initial):
     counted = []
     for model in record_trl.make_models():
         for name, parameter in model.named_parameters():
-            kept = torch.ones(parameter.shape)
+            kept = torch.ones_like(parameter)
             if name.endswith("c_attn.bias"):
                 kept.view(3, -1)[1] = 0
             counted.append(kept)
@@ -109,9 +114,11 @@ def apart(found, expected, initial):
     return float((kept * (found - expected)).norm() / (kept * (expected - initial)).norm())
 
 
+@pytest.mark.machine
+@pytest.mark.parametrize(("dtype", "within"), WITHIN.items())
 @pytest.mark.parametrize("name", CASES)
-def test_a_training_of_trl_is_repeated(name, recorded, monkeypatch):
-    steps, final = parts_of(recorded, name)
+def test_a_training_of_trl_is_repeated(name, dtype, within, recorded, monkeypatch):
+    steps, final = parts_of(recorded, name, dtype)
     case, initial = CASES[name], recorded["initial"]
     scores = iter([Scores(step["scores"][:, None]) for step in steps])
     batches = iter([batch_of(step) for step in steps])
@@ -121,25 +128,27 @@ def test_a_training_of_trl_is_repeated(name, recorded, monkeypatch):
     trainer = make_trainer(
         lambda *_: next(scores),
         Rewards(case["kl_estimator"], case["whiten_rewards"], PENALTY),
-        initial=initial, epochs=case["epochs"], minibatches=case["minibatches"],
+        initial=initial, dtype=dtype, epochs=case["epochs"], minibatches=case["minibatches"],
     )  # fmt: skip
-    close = {"atol": VALUE, "rtol": VALUE}
+
+    def close(found, expected):
+        torch.testing.assert_close(found, expected, atol=within, rtol=within)
+
     for step, (_, row, rolled) in zip(steps, trainer.run(ROLLOUTS), strict=True):
         live = rolled.batch.live
         wide = one_beyond(live)
-        torch.testing.assert_close(rolled.reading.log_prob[live], step["logprobs"][live], **close)
-        torch.testing.assert_close(rolled.reference[live], step["ref_logprobs"][live], **close)
-        torch.testing.assert_close(rolled.reading.value[wide], step["values"][wide], **close)
+        close(rolled.reading.log_prob[live], step["logprobs"][live])
+        close(rolled.reference[live], step["ref_logprobs"][live])
+        close(rolled.reading.value[wide], step["values"][wide])
         found = trainer.advantage(rolled, trainer.shape(rolled))
-        torch.testing.assert_close(found.returns, step["returns"], **close)
-        white = step["advantages"]  # magnified, and the rounding with it
-        torch.testing.assert_close(found.advantages, white, atol=FLOAT32, rtol=FLOAT32)
+        close(found.returns, step["returns"])
+        close(found.advantages, step["advantages"])
         expected = torch.stack([step["policy_losses"], step["value_losses"]], -1).view(-1, 2)
-        torch.testing.assert_close(torch.tensor(trainer.met), expected, **close)
+        close(torch.tensor(trainer.met, dtype=dtype), expected)
         trainer.met = []
         assert row["clip_fraction"] > 0
     ended = parameters_to_vector(trainer.parameters).detach()
-    assert apart(ended, final, initial) < FLOAT32
+    assert apart(ended, final, initial) < within
     assert next(orders, None) is None
 
 
@@ -180,7 +189,7 @@ def test_it_trains_on_rollouts_of_its_own():
     def of_small_numbers(_, responses):
         found = [[1 if int(word) < WORDS // 2 else -1 for word in text.split()]
                  for text in responses]  # fmt: skip
-        return Scores(torch.tensor([[float(sum(row))] for row in found]))
+        return Scores(torch.tensor([[float(sum(row))] for row in found], dtype=torch.float64))
 
     trainer = make_trainer(of_small_numbers, Rewards(), epochs=2, minibatches=2)
     rows = [row for _, row, _ in trainer.run(20)]
