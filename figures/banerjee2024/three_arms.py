@@ -118,8 +118,9 @@ def caption(table: pd.DataFrame) -> str:
         f"from a uniform reference, whose true return is {baseline:g}; returns in red are worse: "
         f"{names}. 'KL = {MATCHED_KL}' brings every policy to the distance that the naive one "
         f"reaches at beta = 1, {AT_KL}; the weighted l2 ball "
-        "has the budget lambda_min eps. Theorem 3.6 as printed puts all mass on one vertex: it divides rewards by variances, so that its answer "
-        "moves with a constant added to all rewards. Exact solutions, no draws."
+        "has the budget lambda_min eps. Theorem 3.6 as printed puts all mass on one vertex: it "
+        "divides rewards by variances, so that its answer moves with a "
+        "constant added to all rewards. Exact solutions, no draws."
     )
 
 

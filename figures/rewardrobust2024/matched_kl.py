@@ -61,10 +61,10 @@ def caption(table: pd.DataFrame) -> str:
     missing = int(table.unattainable.sum())
     return (
         f"Exact optima at {max(DISTANCES):g} nats of KL ({AT_KL}), two comparisons "
-        f"a prompt, four reward models, {int(table.seeds.max())} seeds (draws). Left: mean true return with 95% "
-        "intervals over seeds; right: share of seeds with 95% Clopper-Pearson intervals. All "
-        "objectives see the same reward models, so differences are smaller than the intervals "
-        f"suggest. One model {far.gold['vanilla']:.3f}, robust mix {far.gold['reward_robust']:.3f},"
+        f"a prompt, four reward models, {int(table.seeds.max())} seeds (draws). Left: mean "
+        "true return with 95% intervals over seeds; right: share of seeds with 95% "
+        "Clopper-Pearson intervals. All objectives see the same reward models, so differences are "
+        f"smaller than the intervals suggest. One model {far.gold['vanilla']:.3f}, robust mix {far.gold['reward_robust']:.3f},"
         f" plain mean {far.gold['ensemble_mean']:.3f}."
         + (f" {missing} runs had no policy at their distance." if missing else "")
     )

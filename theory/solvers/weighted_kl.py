@@ -6,10 +6,15 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, logsumexp
+from theory.arrays import logsumexp
 
-NEWTON_TOLERANCE = 1e-13
+NEWTON_TOLERANCE = 1e-14
+"""Of ln sum pi, relative to the exponents that it is summed from."""
 NEWTON_ITERATIONS = 500
+NEGLIGIBLE = 1e-20
+"""Probabilities below this have no say in nu."""
+WIDEST = 1e290
+"""Largest ratio of utilities and costs at which no exponent overflows."""
 
 
 class Tilt(NamedTuple):
@@ -36,7 +41,11 @@ def tilt(
     nu = its utility (tied arms share it like pi0). pi0 = 0 forces pi = 0. Corrected statement of
     [banerjee2024, Thm 3.6], whose formula holds for a cost constant over i only.
 
-    Raises `InputError` for values that are not finite, a negative cost, or an unknown form.
+    Utilities enter by their differences only, so that a constant common to a row costs no more
+    digits than adding it did; each probability is right to about 1e-13.
+
+    Raises `InputError` for values that are not finite, a negative cost, an unknown form, or a
+    range of utilities or costs more than 1e290 times the smallest positive cost.
 
     >>> reference = np.log([0.5, 0.5])
     >>> solution = tilt(np.array([1.0, 0.0]), np.array([4.0, 1.0]), reference, "kl")
@@ -44,6 +53,7 @@ def tilt(
     array([0.32669, 0.67331])
     """
     check(utility, "cost", cost, form)
+    check_range(utility, "cost", cost)
     return tilt_unchecked(utility, np.asarray(cost, dtype=float), log_reference, form)
 
 
@@ -68,54 +78,104 @@ def check(utility: np.ndarray, name: str, cost: Any, form: str) -> None:
     checks.positive(name, cost, zero_allowed=True)
 
 
+def check_range(utility: np.ndarray, name: str, cost: Any) -> None:
+    """Raise unless no exponent (u_i - u_j) / cost_i or cost_j / cost_i can overflow."""
+    charged = np.asarray(cost)[np.asarray(cost) > 0]
+    if not charged.size or not utility.size:
+        return
+    with np.errstate(over="ignore"):
+        widest = max(float(np.ptp(utility, axis=-1).max()), float(charged.max()))
+        ratio = widest / float(charged.min())
+    if not (widest <= WIDEST and charged.min() >= 1 / WIDEST and ratio <= WIDEST):
+        raise checks.InputError(
+            name,
+            f"at least {1 / WIDEST:g} of the range of the utilities, of the largest cost and of 1",
+            f"{charged.min():g} beside {widest:g}",
+            "float64 holds no smaller ones: raise beta or sigma_min, or use another unit",
+        )  # fmt: skip
+
+
 def tilt_unchecked(
     utility: np.ndarray, cost: np.ndarray, log_reference: np.ndarray, form: str
 ) -> Tilt:
-    """`tilt` for inner loops. The kl form is the Bregman form of utility - cost."""
-    gain = utility - cost if form == "kl" else utility
-    if not cost.all():
-        return _tilt_with_free_arms(gain, cost, log_reference)
-    inverse = 1 / cost
-    start = (gain + cost * log_reference).max(-1, keepdims=True)
-    shift, log_weights, excess = _newton(log_reference + (gain - start) * inverse, inverse)
-    return Tilt(log_weights - excess, (start + shift)[..., 0])
+    """`tilt` for inner loops: ln pi_i = base_i + (u_i - nu) / cost_i."""
+    base = log_reference - 1.0 if form == "kl" else log_reference
+    utility, cost, base = np.broadcast_arrays(utility, cost, base)
+    free = cost == 0
+    if free.any():
+        return _tilt_with_free_arms(utility, cost, base, log_reference)
+    log_policy, excess, nu = _newton(utility, 1 / cost, base, *_left(utility, cost, base))
+    return Tilt(log_policy - excess, nu[..., 0])
 
 
-def _tilt_with_free_arms(gain: np.ndarray, cost: np.ndarray, log_reference: np.ndarray) -> Tilt:
-    gain, cost, log_reference = np.broadcast_arrays(gain, cost, log_reference)
-    free, supported = cost == 0, np.isfinite(log_reference)
+def _left(utility: np.ndarray, cost: np.ndarray, base: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Largest nu at which one arm alone has all mass, as an arm and a shift from its utility."""
+    inside = np.where(np.isfinite(base), utility, -np.inf)
+    alone = inside - inside.max(-1, keepdims=True) + cost * np.where(np.isfinite(base), base, 0.0)
+    origin = alone.argmax(-1)[..., None]
+    return origin, _at(cost * np.where(np.isfinite(base), base, 0.0), origin)
+
+
+def _tilt_with_free_arms(
+    utility: np.ndarray, cost: np.ndarray, base: np.ndarray, log_reference: np.ndarray
+) -> Tilt:
+    free, supported = cost == 0, np.isfinite(base)
+    inverse = np.divide(1.0, cost, out=np.zeros(cost.shape), where=~free)
+    origin, shift = _left(utility, cost, base)
+    start = _at(utility, origin)
+    wall = free & supported & (utility == start) & _at(free, origin)
+    charged = np.where(free, -np.inf, base)
+    alone = charged + (utility - start - shift) * inverse
+    with np.errstate(divide="ignore"):
+        below = logsumexp(alone, keepdims=True)
+    remainder = wall.any(-1, keepdims=True) & (below < 0)
+    still = np.where(remainder, np.where(np.arange(utility.shape[-1]) == origin, 0.0, -np.inf), 0.0)
+    log_policy, excess, nu = _newton(
+        utility, inverse, np.where(remainder, still, charged), origin, shift
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
-        inverse = np.where(free, 0.0, 1 / cost)
-        anchor = np.where(supported, gain + cost * log_reference, -np.inf)
-    start = anchor.max(-1, keepdims=True)
-    charged = np.where(free, -np.inf, log_reference)
-    shift, log_weights, excess = _newton(charged + (gain - start) * inverse, inverse)
-    wall = free & supported & (gain == start)
-    remainder = wall.any(-1, keepdims=True) & (shift == 0) & (excess < 0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left = np.log(-np.expm1(np.minimum(excess, 0.0)))
+        left = np.log(-np.expm1(np.minimum(below, 0.0)))
         on_wall = np.where(wall, log_reference, -np.inf)
         shared = left + on_wall - logsumexp(on_wall, keepdims=True)
-    normalised = log_weights - np.where(remainder, 0.0, excess)
+        normalised = np.where(remainder, alone, log_policy - excess)
     log_policy = np.where(remainder & wall, shared, normalised)
-    return Tilt(log_policy, (start + shift)[..., 0])
+    return Tilt(log_policy, np.where(remainder, start, nu)[..., 0])
 
 
-def _newton(exponents: np.ndarray, inverse: Array) -> tuple[np.ndarray, ...]:
-    """Root t >= 0 of ln sum_i exp(exponents_i - t inverse_i), all exponents <= 0.
+def _newton(
+    utility: np.ndarray,
+    inverse: np.ndarray,
+    base: np.ndarray,
+    origin: np.ndarray,
+    shift: np.ndarray,
+) -> tuple[np.ndarray, ...]:
+    """Root nu of ln sum_i exp(base_i + (u_i - nu) inverse_i), from a nu left of it.
 
-    Working with the shift t instead of nu keeps full relative accuracy at any cost. Returns t,
-    the log-weights at t and the ln of their sum (negative where the sum starts below 1).
+    nu is kept as a shift from the utility of one arm, the cheapest of those that have mass there:
+    its mass is the most sensitive to nu, and the shift resolves it however small its cost is.
+    Returns the exponents at the root, the ln of their sum, and nu.
     """
-    shift = np.zeros_like(exponents[..., :1])
     for _ in range(NEWTON_ITERATIONS):
-        log_weights = exponents - shift * inverse
-        weights = np.exp(log_weights)
-        total = weights.sum(-1, keepdims=True)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            excess = np.log(total)
-            if (excess <= NEWTON_TOLERANCE).all():
-                break
-            step = excess * total / (weights * inverse).sum(-1, keepdims=True)
-        shift = shift + np.where(excess > NEWTON_TOLERANCE, step, 0.0)
-    return shift, log_weights, excess
+        pull = (utility - _at(utility, origin) - shift) * inverse
+        log_weights = base + pull
+        excess = logsumexp(log_weights, keepdims=True)
+        weights = np.exp(log_weights - excess)
+        present = weights > NEGLIGIBLE
+        size = np.where(present, 1 + np.abs(pull) + np.abs(base), 0.0).max(-1, keepdims=True)
+        unfinished = np.abs(excess) > NEWTON_TOLERANCE * size
+        if not unfinished.any():
+            break
+        slope = (weights * inverse).sum(-1, keepdims=True)
+        step = np.divide(excess, slope, out=np.zeros_like(excess), where=unfinished & (slope > 0))
+        shift = shift + step
+        cheapest = np.where(present, inverse, 0.0).argmax(-1)[..., None]
+        moved = unfinished & (
+            (_at(inverse, cheapest) > _at(inverse, origin)) | ~_at(present, origin)
+        )
+        shift = np.where(moved, shift + _at(utility, origin) - _at(utility, cheapest), shift)
+        origin = np.where(moved, cheapest, origin)
+    return log_weights, excess, _at(utility, origin) + shift
+
+
+def _at(array: np.ndarray, arm: np.ndarray) -> np.ndarray:
+    return np.take_along_axis(array, arm, -1)

@@ -7,23 +7,41 @@ import numpy as np
 
 from theory.arrays import Array, log_ratio, weighted_mean
 from theory.divergences import divergence
-from theory.solvers.weighted_kl import Tilt, check, greedy, tilt_unchecked
+from theory.solvers.weighted_kl import WIDEST, Tilt, check, check_range, greedy, tilt_unchecked
 
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """The optima of one problem a run as beta varies."""
+    """The optima of one problem a run as beta varies, in units in which its numbers are near 1.
+
+    utility:     the largest of each prompt is 0, in units of `utility_unit`, one a run.
+    coefficient: in units of `penalty_unit`, one a run. Both units are powers of two: exact.
+    top:         the largest utility of each prompt, in the units that it came in.
+    """
 
     utility: np.ndarray
     coefficient: np.ndarray
     log_reference: np.ndarray
     form: Any
     prompt_weights: np.ndarray | None
+    utility_unit: Array
+    penalty_unit: Array
+    top: Array
 
     def optimum(self, log_beta: Array) -> Tilt:
         """Optimal policy and nu at one ln beta a run."""
         cost = np.exp(log_beta)[..., None, None] * self.coefficient
+        cost = np.where(self.coefficient > 0, np.maximum(cost, 1 / WIDEST), 0.0)
         return tilt_unchecked(self.utility, cost, self.log_reference, self.form)
+
+    def beta(self, beta: Array) -> Array:
+        """beta in the units that the problem came in."""
+        unit = np.asarray(self.utility_unit / self.penalty_unit)
+        return np.asarray(beta) * unit[(...,) + (None,) * (np.ndim(beta) - unit.ndim)]
+
+    def nu(self, nu: Array) -> Array:
+        """nu, one a prompt, in the units that the problem came in."""
+        return self.top + nu * np.asarray(self.utility_unit)[..., None]
 
     @property
     def greedy(self) -> Array:
@@ -90,7 +108,20 @@ def optima(
 ) -> Path:
     """A checked and broadcast `Path`."""
     check(utility, "coefficient", coefficient, form)
+    check_range(np.zeros(1), "coefficient", coefficient)
     coefficient, log_reference = (
         np.broadcast_to(a, utility.shape) for a in (coefficient, log_reference)
     )
-    return Path(utility, coefficient, log_reference, form, prompt_weights)
+    inside = np.isfinite(log_reference)
+    top = np.where(inside, utility, -np.inf).max(-1)
+    utility = np.where(inside, utility - top[..., None], 0.0)
+    unit, price = (power_of_two(np.abs(a).max((-1, -2))) for a in (utility, coefficient))
+    return Path(
+        utility / unit[..., None, None], coefficient / price[..., None, None], log_reference, form,
+        prompt_weights, unit, price, top,
+    )  # fmt: skip
+
+
+def power_of_two(size: Array) -> Array:
+    """The largest power of two below each size, 1 for a size of 0."""
+    return np.asarray(np.ldexp(1.0, np.frexp(np.where(size > 0, size, 1.0))[1] - 1))

@@ -73,10 +73,12 @@ def at_budget(
     """
     path = optima(utility, coefficient, log_reference, form, prompt_weights)
     checks.finite("eps", eps)
+    with np.errstate(over="ignore"):
+        eps = np.asarray(eps / path.penalty_unit)
     least_policy = tilt_unchecked(
         np.zeros_like(utility), path.coefficient, path.log_reference, form
     ).log_policy
-    least = path.penalty(least_policy) if form == "kl" else np.zeros(utility.shape[:-2])
+    least = path.penalty(least_policy) if form == "kl" else np.zeros(path.top.shape[:-1])
     slack = np.asarray(eps >= path.penalty(path.greedy))
     infeasible, at_least = ~slack & (eps < least), ~slack & (eps == least)
     binding = ~(slack | infeasible | at_least)
@@ -93,10 +95,12 @@ def at_budget(
     log_policy = _choose(slack, path.greedy, _choose(at_least, least_policy, log_policy))
     log_policy = np.where(infeasible[..., None, None], np.nan, log_policy)
     return BudgetTilt(
-        beta=np.select([slack, at_least, infeasible], [0.0, np.inf, np.nan], np.exp(log_beta)),
+        beta=np.select(
+            [slack, at_least, infeasible], [0.0, np.inf, np.nan], path.beta(np.exp(log_beta))
+        ),
         log_policy=log_policy,
-        nu=np.where(slack[..., None], path.best, np.where(binding[..., None], nu, np.nan)),
-        penalty=np.where(infeasible, least, path.penalty(log_policy)),
+        nu=np.where(slack[..., None], path.top, np.where(binding[..., None], path.nu(nu), np.nan)),
+        penalty=np.where(infeasible, least, path.penalty(log_policy)) * path.penalty_unit,
         status=np.select([slack, infeasible], ["slack", "infeasible"], "optimal"),
     )
 
@@ -128,11 +132,11 @@ def at_kl(
     log_policy = _choose(~found & ~near, path.greedy, log_policy)
     log_policy = np.where((~found & near)[..., None, None], np.nan, log_policy)
     return KLTilt(
-        beta=np.select([found, near], [np.exp(log_beta), np.nan], 0.0),
+        beta=np.select([found, near], [path.beta(np.exp(log_beta)), np.nan], 0.0),
         log_policy=log_policy,
-        nu=np.select([found[..., None], near[..., None]], [nu, np.nan], path.best),
+        nu=np.select([found[..., None], near[..., None]], [path.nu(nu), np.nan], path.top),
         kl=np.where(~found & near, np.nan, path.kl(log_policy)),
-        betas=np.exp(crossing.x),
+        betas=path.beta(np.exp(crossing.x)),
         status=np.select([found, near], ["optimal", "infeasible"], "slack"),
     )
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.theory.exact import exact_tilt, extreme_row
 from tests.tolerance import EXACT, POLICY, ROUNDING, VALUE
 from theory.arrays import logsumexp
 from theory.checks import InputError
@@ -62,7 +63,10 @@ def test_tilt_is_optimal(form, problem):
 def test_kl_form_is_the_bregman_form_of_utility_minus_cost(problem):
     utility, cost, log_reference = problem
     kl, bregman = tilt(*problem, "kl"), tilt(utility - cost, cost, log_reference, "bregman")
-    np.testing.assert_array_equal(kl.log_policy, bregman.log_policy)
+    # utility - cost is rounded on one side only, by eps (|u| + c), which exponents divide by c
+    rounding = np.finfo(float).eps * (np.abs(utility) + cost).max(-1) / cost.min(-1)
+    apart = np.abs(kl.log_policy - bregman.log_policy).max(-1)
+    assert (apart <= EXACT * np.abs(kl.log_policy).max(-1) + 4 * rounding).all()
     policy, reference = np.exp(kl.log_policy), np.exp(log_reference)
     shift = (cost * (policy - reference)).sum(-1)
     both = [divergence(kl.log_policy, cost, log_reference, form) for form in FORMS]
@@ -195,7 +199,9 @@ def test_budget_binds_between_least_and_greedy(form, problem, share):
         assert solution.status == "optimal"
         assert abs(solution.penalty - eps) <= ROUNDING * scale
         at_beta = tilt(utility, solution.beta * coefficient, log_reference, form)
-        np.testing.assert_array_equal(solution.log_policy, at_beta.log_policy)
+        np.testing.assert_allclose(
+            np.exp(solution.log_policy), np.exp(at_beta.log_policy), atol=EXACT
+        )
     over = at_budget(*problem, form, float(top + scale))
     assert (over.status, over.beta) == ("slack", 0)
 
@@ -287,7 +293,7 @@ def test_constant_coefficient_has_one_root(seed, kl):
     assert solution.betas.shape == (2, 1)
     np.testing.assert_allclose(solution.kl, kl, rtol=VALUE)
     again = tilt(utility, solution.beta[:, None, None] * coefficient, log_reference, "kl")
-    np.testing.assert_array_equal(again.log_policy, solution.log_policy)
+    np.testing.assert_allclose(np.exp(again.log_policy), np.exp(solution.log_policy), atol=EXACT)
 
 
 @pytest.mark.parametrize("form", ["bregman", "kl"])
@@ -356,3 +362,46 @@ def test_bad_strengths():
         at_kl(utility, cost, HALF[None], "kl", 0.0)
     with pytest.raises(InputError, match="coefficient"):
         at_kl(utility, cost, HALF[None], "kl", 0.1)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("seed", range(5))
+def test_rows_of_any_scale_are_those_of_four_hundred_digits(form, seed):
+    """25 rows each: ties, offsets to 1e12, costs 28 orders apart or near 1e120, zeros."""
+    rng = np.random.default_rng(seed)
+    for _ in range(25):
+        row = extreme_row(rng, int(rng.integers(1, 6)))
+        found = np.exp(tilt(*row, form).log_policy)
+        np.testing.assert_allclose(found, np.exp(exact_tilt(*row, form)), atol=EXACT)
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e9, 1e12, -1e9])
+def test_an_offset_of_the_utilities_costs_no_digit_that_it_leaves(offset):
+    """The sum is rounded once, when it is made; the optimum is that of what is left."""
+    utility, cost = np.array([1.0, 0.0, 0.5]) + offset, 0.1 * np.array([1e-6, 1.0, 1.0])
+    uniform = np.log(np.ones(3) / 3)
+    expected = tilt(utility - offset, cost, uniform).log_policy
+    np.testing.assert_allclose(tilt(utility, cost, uniform).log_policy, expected, rtol=EXACT)
+
+
+@pytest.mark.parametrize("beta", [1e-4, 1e-8, 1e-12, 1e-14, 1e-100])
+def test_ties_at_small_costs_are_shared_by_their_costs(beta):
+    """pi_i = pi0_i exp(t / c_i - 1) on the ties, with one t > 0, whatever beta is."""
+    utility, cost = np.array([1.0, 1.0, 0.5]), beta * np.array([1.0, 2.0, 3.0])
+    found = tilt(utility, cost, np.log(np.ones(3) / 3), "kl")
+    exact = exact_tilt(np.zeros(2), np.array([1.0, 2.0]), np.log([1 / 3, 1 / 3]), "kl")
+    np.testing.assert_allclose(np.exp(found.log_policy[:2]), np.exp(exact), atol=EXACT)
+
+
+@pytest.mark.parametrize(
+    ("utility", "cost"),
+    [
+        (np.array([0.0, 1.0]), np.array([1e-300, 1.0])),
+        (np.array([0.0, 1.0]), np.array([5e-324, 5e-324])),
+        (np.array([-1e308, 1e308]), np.ones(2)),
+        (np.array([0.0, 1.0]), np.array([1e300, 1.0])),
+    ],
+)
+def test_what_float64_does_not_hold_is_refused(utility, cost):
+    with pytest.raises(InputError, match=r"cost.*float64"):
+        tilt(utility, cost, HALF)

@@ -1,0 +1,48 @@
+"""Weighted KL problems on numbers of any size, in arithmetic of hundreds of digits."""
+
+import mpmath
+import numpy as np
+
+DIGITS = 400
+
+
+def exact_tilt(utility, cost, log_reference, form):
+    """ln pi of one row, by Newton's method from the left, which is monotone."""
+    with mpmath.workdps(DIGITS):
+        shift = 1 if form == "kl" else 0
+        arms = [
+            (mpmath.mpf(float(u)), mpmath.mpf(float(c)), mpmath.mpf(float(b)) - shift)
+            for u, c, b in zip(utility, cost, log_reference, strict=True)
+            if np.isfinite(b)
+        ]
+        nu = max(u + c * b for u, c, b in arms)
+        while True:
+            weights = [mpmath.exp(b + (u - nu) / c) for u, c, b in arms]
+            total = mpmath.fsum(weights)
+            if abs(total - 1) < mpmath.mpf(10) ** -40:
+                break
+            slope = mpmath.fsum(w / c for w, (_, c, _) in zip(weights, arms, strict=True))
+            nu += mpmath.log(total) * total / slope
+        logs = iter([b + (u - nu) / c for u, c, b in arms])
+        return np.array([float(next(logs)) if np.isfinite(b) else -np.inf for b in log_reference])
+
+
+def extreme_row(rng, n):
+    """Utility, cost and log reference of one row: ties, offsets, zeros, and scales far apart."""
+    utility = rng.normal(size=n) * 10.0 ** rng.integers(-8, 9)
+    utility[rng.random(n) < 0.3] = utility[0]
+    cost = 10.0 ** rng.uniform(-1, 1, n)
+    wide = rng.integers(4)
+    if wide == 1:
+        cost *= 10.0 ** rng.integers(-14, 15, n)
+    elif wide == 2:
+        cost *= 10.0 ** rng.integers(-120, 120)
+    elif wide == 3:
+        utility, cost = (a * 10.0 ** rng.integers(-120, 100) for a in (utility, cost))
+    utility = utility + rng.choice([0.0, 1e-9, 1.0, 1e6, 1e9, 1e12]) * rng.choice([-1, 1])
+    reference = rng.dirichlet(np.full(n, rng.choice([0.05, 1.0])))
+    if n > 1 and rng.random() < 0.3:
+        reference[rng.integers(n)] = 0.0
+    reference = reference / reference.sum()
+    with np.errstate(divide="ignore"):
+        return utility, cost, np.log(reference)
