@@ -83,6 +83,16 @@ def floats(**arrays: Array | None) -> list[Array | None]:
     return [a if a is None or a.dtype == widest else xp.astype(a, widest) for a in arrays.values()]
 
 
+def power_of_two(size: np.ndarray | float) -> np.ndarray:
+    """Return the largest power of two not above each size, a unit that no digit is lost in.
+
+    >>> power_of_two(np.array([0.0, 0.3, 5.0]))
+    array([1.  , 0.25, 4.  ])
+    """
+    exponent = np.frexp(np.where(np.asarray(size) > 0, size, 1.0))[1]
+    return np.asarray(np.ldexp(1.0, exponent - 1))
+
+
 def like(template: Array, array: np.ndarray) -> Array:
     """A NumPy result as the kind (and dtype and device, for torch) of `template`."""
     return template.new_tensor(array) if hasattr(template, "new_tensor") else array

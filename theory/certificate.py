@@ -3,43 +3,96 @@
 import numpy as np
 
 from theory.arrays import Array
+from theory.mixes import PolicyWorstMix
 from theory.penalties import Budget, Penalty
 from theory.problem import Optimum, Problem
+from theory.solvers.member_mix import robust_mean
+from theory.solvers.weighted_kl import NEGLIGIBLE
 
 SOLVED = ("optimal", "slack", "optimal_inaccurate")
 INTERIOR = 1e-6
 """Probabilities below this are noise of an interior-point solver, not part of its support."""
+PROMISED = 1e-9
+"""Largest residual of an 'optimal' or 'slack' answer of the project's own solvers."""
+PROMISED_CVXPY = 1e-2
+"""The same of CVXPY, whose multipliers are right to about 1e-4 of the largest."""
 
 
 def kkt_residual(problem: Problem, optimum: Optimum) -> Array:
-    """Largest relative violation of stationarity, sum to one and budget; one number a run.
+    """Largest violation of stationarity, sum to one, budget and worst members; one number a run.
 
-    Stationarity is u - beta d penalty / d pi = nu where pi > 0 and <= nu where pi = 0 is a choice,
-    relative to the largest |u - nu|. NaN for runs that were not solved, and for policy-level
-    utilities whose member weights are not known.
+    Stationarity is u - beta d penalty / d pi = nu where pi > 0 and <= nu where pi = 0 is a choice.
+    On the simplex with a diagonal metric its violation is divided by the curvature of the penalty:
+    it is how far a probability is from the one that its own condition asks for, so that a small
+    residual bounds the error of the policy, whatever the units are. It is evaluated against the
+    arm with mass that is cheapest to move, where nothing cancels. Elsewhere (CVXPY, matrices, other
+    domains, beta = 0) it is relative to the largest |u - nu|. A budget may be exceeded relative to
+    it or to the price of moving 1e-6 of the mass; members are the worst up to a share of the
+    range of the scores. NaN for runs that were not solved, and for policy-level utilities whose
+    member weights are not known.
     """
     if problem.mix is not None and optimum.member_weights is None:
         return np.full(problem.runs, np.nan)
     violation = np.maximum(_stationarity(problem, optimum), _off_simplex(problem, optimum))
     worst = np.maximum(violation.max(-1), _overspent(problem, optimum))
+    worst = np.maximum(worst, _mildness(problem, optimum))
     return np.where(np.isin(optimum.status, SOLVED), worst, np.nan)
 
 
+def verdict(problem: Problem, optimum: Optimum, residual: Array) -> Array:
+    """Return the status, 'inaccurate' where a residual that is known breaks what is promised."""
+    status = np.asarray(optimum.status)
+    unknown = problem.mix is not None and optimum.member_weights is None
+    allowed = PROMISED_CVXPY if optimum.method == "cvxpy" else PROMISED
+    broken = np.isin(status, SOLVED) & ~(np.asarray(residual) <= allowed) & (not unknown)
+    return np.where(broken, "inaccurate", status)
+
+
 def _stationarity(problem: Problem, optimum: Optimum) -> Array:
-    """Relative violation of each prompt."""
+    """Violation of each prompt."""
     u = problem.utility_at(optimum.member_weights)
-    gap = u - np.asarray(optimum.nu)[..., None]
     price = np.broadcast_to(problem.per_cell(np.asarray(optimum.beta, dtype=float)), u.shape)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        marginal = price * problem.marginal_penalty(optimum.policy, optimum.log_policy)
-        slack = gap - np.where((price > 0) & np.isfinite(price), marginal, 0.0)
+    moving = np.isfinite(price) & (price > 0)
+    marginal = np.where(moving, price, 0.0) * problem.marginal_penalty(
+        optimum.policy, optimum.log_policy
+    )
+    gap = u - np.asarray(optimum.nu)[..., None]
+    relative = _relative(problem, optimum, gap - np.where(moving, marginal, 0.0), gap)
+    away = _staying(problem, optimum, gap)
+    diagonal = problem.domain == "simplex" and not problem.objective.coefficient.matrix
+    if diagonal and optimum.method != "cvxpy":
+        displaced = _displacement(problem, optimum, u, marginal, price)
+        relative = np.where(moving[..., 0], displaced, relative)
+    return np.where(np.isinf(price[..., 0]), away, relative)
+
+
+def _displacement(
+    problem: Problem, optimum: Optimum, u: np.ndarray, marginal: np.ndarray, price: np.ndarray
+) -> Array:
+    """How far each probability is from what its own condition asks for, the largest of a prompt."""
+    policy, cost = optimum.policy, price * problem.metric
+    ease = policy / cost if problem.is_divergence else 0.5 / cost
+    support = policy > (NEGLIGIBLE if problem.is_divergence else 0.0)
+    cheapest = np.where(support, 1 / problem.metric, 0.0).argmax(-1)[..., None]
+
+    def apart(values: np.ndarray) -> Array:
+        return values - np.take_along_axis(values, cheapest, -1)
+
+    slack = (apart(u) - apart(np.where(support, marginal, 0.0))) * ease
+    if problem.is_divergence:
+        return np.abs(np.where(support, slack, 0.0)).max(-1)
+    zero = (apart(u) - marginal + np.take_along_axis(marginal, cheapest, -1)) * ease
+    return np.where(support, np.abs(slack), np.maximum(zero, 0.0)).max(-1)
+
+
+def _relative(problem: Problem, optimum: Optimum, slack: np.ndarray, gap: np.ndarray) -> Array:
+    """Violation relative to the largest |u - nu|."""
     support, allowed = _support(problem, optimum)
-    slack = np.where(support, np.abs(slack), np.maximum(slack, 0.0)) * 1.0
+    slack = np.where(support, np.abs(slack), np.maximum(slack, 0.0))
     slack = np.where(allowed, slack, 0.0)
     scale = np.abs(np.where(allowed, gap, 0.0)).max(-1)
-    scale = np.maximum(scale, np.abs(u).max(-1) * INTERIOR)
-    moved = np.divide(slack.max(-1), scale, out=np.zeros_like(scale), where=scale > 0)
-    return np.where(np.isinf(price[..., 0]), _staying(problem, optimum, gap), moved)
+    scale = np.maximum(scale, np.abs(problem.utility).max(-1) * INTERIOR)
+    return np.divide(slack.max(-1), scale, out=np.zeros_like(scale), where=scale > 0)
 
 
 def _support(problem: Problem, optimum: Optimum) -> tuple[Array, Array]:
@@ -85,3 +138,25 @@ def _overspent(problem: Problem, optimum: Optimum) -> Array:
     spent = spent.max(-1) if strength.per_prompt else problem.prompt_mean(spent)
     least = INTERIOR * np.abs(problem.metric).reshape(*problem.runs, -1).max(-1)
     return np.maximum(spent - strength.eps, 0.0) / np.maximum(abs(strength.eps), least)
+
+
+def _mildness(problem: Problem, optimum: Optimum) -> Array:
+    """By how much worse members exist than those weighed, as a share of the range of the scores."""
+    mix = problem.mix
+    if mix is None or problem.members is None or optimum.member_weights is None:
+        return np.zeros(problem.runs)
+    weights, members = np.asarray(optimum.member_weights), problem.members
+    returns = problem.prompt_mean(np.moveaxis((optimum.policy[..., None] * members).sum(-2), -1, 0))
+    returns = np.moveaxis(returns, 0, -1)
+    weighed = (weights * returns).sum(-1) + _divergence(mix, weights)
+    spread = np.ptp(members, axis=(-2, -1)).max(-1)
+    gap = (1 - mix.lam) * (weighed - robust_mean(returns, mix.temperature))
+    return np.divide(gap, spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def _divergence(mix: PolicyWorstMix, weights: np.ndarray) -> Array:
+    """t KL(w | uniform)."""
+    if np.isinf(mix.temperature) or mix.temperature == 0:
+        return np.zeros(weights.shape[:-1])
+    logs = np.log(np.where(weights > 0, weights * weights.shape[-1], 1.0))
+    return mix.temperature * (weights * logs).sum(-1)

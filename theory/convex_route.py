@@ -35,8 +35,11 @@ def convex_optimum(problem: Problem) -> Optimum:
     with np.errstate(divide="ignore", invalid="ignore"):
         log_policy = np.log(policy)
         marginal = problem.marginal_penalty(policy, log_policy)
-        net = np.where(policy > 0, problem.utility - problem.per_cell(beta) * marginal, 0.0)
-    nu = (policy * net).sum(-1)
+        net = problem.utility - problem.per_cell(beta) * marginal
+    if problem.domain == "simplex":
+        nu = (policy * np.where(policy > 0, net, 0.0)).sum(-1)
+    else:
+        nu = net.mean(-1) * (problem.domain == "sum_to_one")
     return Optimum(policy, log_policy, nu, beta, _of_run(status, alone), "cvxpy")
 
 

@@ -71,7 +71,9 @@ def solve(
         domain=domain,
     )
     answer = convex_optimum if method == "cvxpy" else route(problem)
-    return certify(problem, answer(problem), single_prompt=single_prompt, kind=kind)
+    with np.errstate(all="ignore"):  # what is not a number is found by the certificate
+        found = answer(problem)
+    return certify(problem, found, single_prompt=single_prompt, kind=kind)
 
 
 def bind(

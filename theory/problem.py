@@ -1,7 +1,7 @@
 """An objective made concrete: the arrays of one exact solve, as NumPy."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -9,12 +9,13 @@ from jaxtyping import Float
 from theory import checks
 from theory.arrays import Array, to_numpy, weighted_mean
 from theory.binding import Binding
-from theory.divergences import divergence, metric_product, norm, squared_norm
+from theory.divergences import metric_product, norm, squared_norm, stable_divergence
 from theory.mixes import PolicyWorstMix, opponents
 from theory.objective import Objective
 from theory.penalties import Budget, Penalty, metric
 from theory.scores import Scores
 from theory.solvers.member_mix import robust_mean
+from theory.solvers.weighted_kl import WIDEST
 
 DOMAINS = ("simplex", "sum_to_one", "unconstrained")
 
@@ -25,6 +26,8 @@ class Problem:
 
     utility:       u(x, y); the nominal one where members are mixed at policy level.
     members:       scores (*cells, m) over which a policy-level objective takes the worst.
+    offset:        what was subtracted from the utilities of each prompt, so that their largest is 0
+                   and a constant common to them costs no digits (0 where they have no sum to one).
     metric:        coefficient c(x, y), or the metric of a quadratic form.
     log_reference: ln pi0, -inf outside its support.
     domain:        'simplex'; or 'sum_to_one' and 'unconstrained', where pi may be negative.
@@ -33,6 +36,7 @@ class Problem:
     objective: Objective
     utility: Float[np.ndarray, "*runs prompts n"]
     members: Float[np.ndarray, "*runs prompts n m"] | None
+    offset: Float[Any, "*runs prompts"]
     metric: Float[np.ndarray, "..."]
     log_reference: Float[np.ndarray, "*runs prompts n"]
     prompt_weights: Float[np.ndarray, " prompts"] | None
@@ -71,7 +75,9 @@ class Problem:
     def penalty(self, policy: np.ndarray, log_policy: np.ndarray) -> Array:
         """Penalty of each prompt, without beta."""
         if self.is_divergence:
-            return divergence(log_policy, self.metric, self.log_reference, self.objective.form)
+            return stable_divergence(
+                log_policy, self.metric, self.log_reference, self.objective.form
+            )
         size = norm if self.objective.form == "norm" else squared_norm
         moved = policy - self.reference
         return size(self.metric, moved, matrix=self.objective.coefficient.matrix)
@@ -88,12 +94,13 @@ class Problem:
     def expected_utility(self, policy: np.ndarray) -> Array:
         """E_x E_pi[u] of each run, the worst case over members included."""
         gain = self.prompt_mean((policy * self.utility).sum(-1))
+        offset = self.prompt_mean(self.offset)
         if self.mix is None or self.members is None:
-            return gain
+            return gain + offset
         per_prompt = (policy[..., None] * self.members).sum(-2)
         returns = weighted_mean(per_prompt, self.prompt_weights, axis=-2)
         worst = robust_mean(returns, self.mix.temperature)
-        return self.mix.lam * gain + (1 - self.mix.lam) * worst
+        return self.mix.lam * gain + (1 - self.mix.lam) * worst + offset
 
     def utility_at(self, weights: Float[np.ndarray, "*runs m"] | None) -> np.ndarray:
         """u(x, y) at fixed weights of the members."""
@@ -105,7 +112,7 @@ class Problem:
 
 
 class Optimum(NamedTuple):
-    """What a route found; rows of runs that were not solved are NaN.
+    """What a route found for centred utilities; rows of runs that were not solved are NaN.
 
     beta: (*runs), or (*runs, prompts) where every prompt has its own budget; nu: (*runs, prompts).
     least_penalty: the smallest attainable one, where a budget may be below it.
@@ -159,15 +166,65 @@ def make_problem(
         cost = metric(objective.coefficient, scores, log_reference, binding)
     members = opponents(objective.utility, scores) if mixed else None  # type: ignore[arg-type]
     tail = cells[-1:] if objective.coefficient.matrix else ()
-    return Problem(
+    utility, log_reference = (
+        np.broadcast_to(a, cells) for a in (part(scores, binding), log_reference)
+    )
+    inside = np.isfinite(log_reference) if divergent else np.ones(cells, dtype=bool)
+    if domain == "unconstrained":
+        offset = np.zeros(cells[:-1])
+    else:
+        utility, offset = _centred(utility, inside)
+    if mixed:
+        members = np.broadcast_to(members, (*cells, members.shape[-1]))
+        members, other = _centred(members, inside[..., None], axis=(-2, -1))
+        offset = objective.utility.lam * offset + (1 - objective.utility.lam) * other  # type: ignore[attr-defined]
+    problem = Problem(
         objective=objective,
-        utility=np.broadcast_to(part(scores, binding), cells),
-        members=None if members is None else np.broadcast_to(members, (*cells, members.shape[-1])),
+        utility=utility,
+        members=members,
+        offset=offset,
         metric=np.broadcast_to(cost, (*cells, *tail)),
-        log_reference=np.broadcast_to(log_reference, cells),
+        log_reference=log_reference,
         prompt_weights=prompt_weights,
         domain=domain,
     )
+    _check_range(problem)
+    return problem
+
+
+def _centred(values: np.ndarray, inside: np.ndarray, axis: Any = -1) -> tuple[np.ndarray, Array]:
+    """Values of a prompt less the largest inside, and that."""
+    top = np.where(inside, values, -np.inf).max(axis, keepdims=True)
+    with np.errstate(over="ignore"):
+        return np.where(inside, values - top, 0.0), np.squeeze(top, axis)
+
+
+def _check_range(problem: Problem) -> None:
+    """Refuse utilities and prices so far apart that float64 overflows between them."""
+    spread = max(float(np.abs(a).max(initial=0.0)) for a in (
+        problem.utility, np.zeros(1) if problem.members is None else problem.members,
+    ))  # fmt: skip
+    if not spread <= WIDEST:
+        raise checks.InputError(
+            "scores", f"within {WIDEST:g} of each other on every prompt", f"{spread:g} apart",
+            "divide them by a constant",
+        )  # fmt: skip
+    if problem.objective.coefficient.matrix:
+        return
+    strength = problem.objective.strength
+    fixed = isinstance(strength, Penalty) and problem.objective.form != "norm"
+    with np.errstate(over="ignore", under="ignore"):
+        price = problem.metric * (strength.beta if fixed else 1.0)  # type: ignore[union-attr]
+        least, most = float(price.min(initial=1.0)), float(price.max(initial=1.0))
+        widest = max(most, spread if fixed else 0.0)
+        held = least >= 1 / WIDEST and most <= WIDEST and widest / least <= WIDEST
+    if not held:
+        raise checks.InputError(
+            "objective", f"of prices (beta times the coefficient) above {1 / WIDEST:g}, and above "
+            f"that share of the largest price and of the range of the scores, {widest:g}",
+            f"prices from {least:g} to {most:g}",
+            "raise beta or sigma_min: float64 holds no smaller ones",
+        )  # fmt: skip
 
 
 def need_penalty(problem: Problem) -> Penalty:

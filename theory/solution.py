@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from theory.arrays import Array, like
-from theory.certificate import SOLVED, kkt_residual
+from theory.certificate import SOLVED, kkt_residual, verdict
 from theory.divergences import kl
 from theory.errors import InputError, SolveError
 from theory.objective import Objective
@@ -23,7 +23,8 @@ class Solution:
     policy_or_nan:     (*batch, n) of the kind of the scores; NaN for runs that were not solved.
     log_policy_or_nan: its logarithm, exact where the policy underflows.
     status:            'optimal'; 'slack' (the strength does not bind: beta = 0, greedy);
-                       'infeasible', 'unbounded', or a status of CVXPY.
+                       'infeasible', 'unbounded', a status of CVXPY, or 'inaccurate': it was solved,
+                       and does not hold what is promised of `kkt_residual`.
     method:            which solver: 'root finding', 'active set', 'closed form', 'dual', 'cvxpy'.
     expected_utility:  E_x E_pi[u].
     penalty:           E_x penalty, without beta.
@@ -32,8 +33,10 @@ class Solution:
                        one a prompt where every prompt has its own budget.
     nu:                (*batch) multiplier of the sum to one, in utility units.
     value:             what was maximised: E[u] - beta * penalty, or E[u] under a constraint.
-    kkt_residual:      largest violation of the optimality conditions, relative to the largest
-                       |u - nu|; of the project's own solvers at most 1e-9.
+    kkt_residual:      largest violation of the optimality conditions. On the simplex with a
+                       diagonal metric it is in units of probability, and bounds the error of the
+                       policy to first order; else it is relative to the largest |u - nu|. Where
+                       `solved`, at most 1e-9, or 1e-2 by CVXPY (`theory.certificate`).
     member_weights:    (*runs, m) worst mixture of the members, for policy-level utilities.
     crossings:         (*runs, c) every beta seen at a target KL, the largest, which is `beta`,
                        first; NaN where other runs have more.
@@ -102,7 +105,7 @@ class Solution:
 
 def certify(problem: Problem, optimum: Optimum, *, single_prompt: bool, kind: Any) -> Solution:
     """Evaluate an optimum and check its optimality conditions."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(all="ignore"):
         penalty = problem.prompt_mean(problem.penalty(optimum.policy, optimum.log_policy))
         expected = problem.expected_utility(optimum.policy)
         value = expected
@@ -110,6 +113,7 @@ def certify(problem: Problem, optimum: Optimum, *, single_prompt: bool, kind: An
             value = expected - problem.objective.strength.beta * penalty
         residual = kkt_residual(problem, optimum)
         distance = problem.prompt_mean(kl(optimum.log_policy, problem.log_reference))
+        nu = np.broadcast_to(optimum.nu, problem.utility.shape[:-1]) + problem.offset
     if problem.domain != "simplex":
         distance = distance * np.nan
     if optimum.least_penalty is not None:
@@ -118,12 +122,11 @@ def certify(problem: Problem, optimum: Optimum, *, single_prompt: bool, kind: An
     def cells(array: np.ndarray) -> Array:
         return like(kind, array[..., 0, :] if single_prompt else array)
 
-    nu = np.broadcast_to(optimum.nu, problem.utility.shape[:-1])
     return Solution(
         objective=problem.objective,
         policy_or_nan=cells(optimum.policy),
         log_policy_or_nan=cells(optimum.log_policy),
-        status=np.asarray(optimum.status),
+        status=verdict(problem, optimum, residual),
         method=optimum.method,
         expected_utility=np.asarray(expected),
         penalty=np.asarray(penalty),

@@ -64,8 +64,8 @@ def caption(table: pd.DataFrame) -> str:
         f"a prompt, four reward models, {int(table.seeds.max())} seeds (draws). Left: mean "
         "true return with 95% intervals over seeds; right: share of seeds with 95% "
         "Clopper-Pearson intervals. All objectives see the same reward models, so differences are "
-        f"smaller than the intervals suggest. One model {far.gold['vanilla']:.3f}, robust mix {far.gold['reward_robust']:.3f},"
-        f" plain mean {far.gold['ensemble_mean']:.3f}."
+        f"smaller than the intervals suggest. One model {far.gold['vanilla']:.3f}, "
+        f"robust mix {far.gold['reward_robust']:.3f}, plain mean {far.gold['ensemble_mean']:.3f}."
         + (f" {missing} runs had no policy at their distance." if missing else "")
     )
 

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array
+from theory.arrays import Array, power_of_two
 from theory.solvers.roots import decreasing_root
 
 TINY = 1e-300
@@ -66,7 +66,11 @@ def simplex_penalised(
     array([0.75, 0.25])
     """
     _check(utility, "cost", cost, reference)
-    return _active_set(utility, cost, reference, _fixed(0.5)).optimum(1.0)
+    utility, cost, reference = np.broadcast_arrays(utility, cost, reference)
+    top = utility.max(-1, keepdims=True)
+    unit = power_of_two(np.maximum(np.ptp(utility, axis=-1), cost.max(-1)))[..., None]
+    found = _active_set((utility - top) / unit, cost / unit, reference, _fixed(0.5)).optimum(1.0)
+    return found._replace(nu=found.nu * unit[..., 0] + top[..., 0])
 
 
 def simplex_budget(
@@ -86,7 +90,8 @@ def simplex_budget(
     >>> simplex_budget(u, np.ones(3), pi0, 0.5).policy.round(4)
     array([0.9082, 0.    , 0.0918])
     """
-    return _budget(utility, weight, reference, eps, lambda rows: rows)
+    utility, weight, reference = np.broadcast_arrays(utility, weight, reference)
+    return _budget(utility, weight, reference, eps, lambda rows: rows, -1)
 
 
 def simplex_budget_shared(
@@ -108,7 +113,7 @@ def simplex_budget_shared(
     def mean(rows: Array) -> Array:
         return (share * rows).sum(-2, keepdims=True)
 
-    return _budget(utility, weight, reference, _column(np.asarray(eps)), mean)
+    return _budget(utility, weight, reference, _column(np.asarray(eps)), mean, (-2, -1))
 
 
 def simplex_norm(
@@ -129,7 +134,11 @@ def simplex_norm(
     _check(utility, "weight", weight, reference)
     checks.finite("beta", beta)
     checks.positive("beta", beta)
-    shape = np.broadcast_shapes(*(a.shape for a in (utility, weight, reference)))
+    utility, weight, reference = np.broadcast_arrays(utility, weight, reference)
+    top, unit, scale = _units(utility, weight, -1)
+    utility, weight = (utility - top) / unit, weight / scale
+    beta = beta * (np.sqrt(scale) / unit)[..., 0]
+    shape = utility.shape
     target = np.log(np.broadcast_to(beta, shape[:-1]))
     cone = np.where(reference > 0, 1 / TINY, 0.0)  # positive arms never bind
     steepest = _active_set(utility, weight, cone, _fixed(1.0))
@@ -147,7 +156,8 @@ def simplex_norm(
     price = np.where(moves, np.exp(decreasing_root(log_excess, start)), np.inf)
     found = _active_set(utility, weight, reference, _fixed(1 / price[..., None]))
     nu = np.where(moves, found.nu[..., 0], steepest.nu[..., 0])
-    return found.optimum(price / 2)._replace(nu=nu)
+    beta = price / 2 * (unit / scale)[..., 0]
+    return found.optimum(beta)._replace(nu=nu * unit[..., 0] + top[..., 0])
 
 
 def _budget(
@@ -156,21 +166,34 @@ def _budget(
     reference: np.ndarray,
     eps: Any,
     mean: Callable[[Array], Array],
+    axis: int | tuple[int, int],
 ) -> QuadraticOptimum:
     """One budget over whatever `mean` averages: rate^2 mean(variance) + mean(floor) = eps."""
     _check(utility, "weight", weight, reference)
     checks.finite("eps", eps)
     checks.positive("eps", eps, zero_allowed=True)
-    bound = _column(np.asarray(eps))
+    top, unit, price = _units(utility, weight, axis)
+    with np.errstate(over="ignore"):
+        bound = _column(np.asarray(eps)) / price
 
     def rate(variance: Array, floor: Array) -> Array:
         slack = abs(bound - mean(floor))  # negative by rounding only
-        return (slack / (mean(variance) + TINY)) ** 0.5
+        return slack**0.5 / (mean(variance) + TINY) ** 0.5
 
-    found = _active_set(utility, weight, reference, rate)
+    found = _active_set((utility - top) / unit, weight / price, reference, rate)
     with np.errstate(divide="ignore"):
-        beta = np.where(mean(found.variance) > 0, 0.5 / found.rate, 0.0)
-    return found.optimum(beta[..., 0])
+        beta = np.where(mean(found.variance) > 0, 0.5 / found.rate, 0.0) * (unit / price)
+    best = found.optimum(beta[..., 0])
+    return best._replace(nu=best.nu * unit[..., 0] + top[..., 0])
+
+
+def _units(
+    utility: np.ndarray, weight: np.ndarray, axis: int | tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Largest utility of each row, and units in which utilities and weights are near 1."""
+    top = utility.max(-1, keepdims=True)
+    unit, price = (power_of_two(size.max(axis, keepdims=True)) for size in (top - utility, weight))
+    return top, unit, price
 
 
 def _fixed(rate: Array) -> Rate:
@@ -187,11 +210,12 @@ def _active_set(
     So the last support is optimal and the result exact, after at most n rounds, usually a few.
     """
     inverse, kept = 1 / weight, reference
-    top = utility.max(-1, keepdims=True)
-    gain = utility - top
     lost = spent = 0.0
     while True:
         total = _sum(inverse)
+        cheapest = inverse.argmax(-1)[..., None]  # the most sensitive to nu: it is the origin
+        top = np.take_along_axis(utility, cheapest, -1)
+        gain = utility - top
         centre = _dot(inverse, gain) / total
         centred = gain - centre
         slope = inverse * centred

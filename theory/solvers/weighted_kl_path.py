@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from theory.arrays import Array, log_ratio, weighted_mean
-from theory.divergences import divergence
+from theory.arrays import Array, log_ratio, power_of_two, weighted_mean
+from theory.divergences import stable_divergence
 from theory.solvers.weighted_kl import WIDEST, Tilt, check, check_range, greedy, tilt_unchecked
 
 
@@ -62,12 +62,13 @@ class Path:
 
     def penalty(self, log_policy: np.ndarray) -> Array:
         """Mean penalty over prompts."""
-        return self._mean(divergence(log_policy, self.coefficient, self.log_reference, self.form))
+        parts = log_policy, self.coefficient, self.log_reference, self.form
+        return self._mean(stable_divergence(*parts))
 
     def kl(self, log_policy: np.ndarray) -> Array:
         """Mean plain KL over prompts."""
         ones = np.ones_like(self.coefficient)
-        return self._mean(divergence(log_policy, ones, self.log_reference, "kl"))
+        return self._mean(stable_divergence(log_policy, ones, self.log_reference, "bregman"))
 
     def slope(self, log_policy: np.ndarray, weight: Array) -> Array:
         """d/d ln beta of the divergence weighted by `weight`: of `penalty`, or of `kl` with 1."""
@@ -120,8 +121,3 @@ def optima(
         utility / unit[..., None, None], coefficient / price[..., None, None], log_reference, form,
         prompt_weights, unit, price, top,
     )  # fmt: skip
-
-
-def power_of_two(size: Array) -> Array:
-    """The largest power of two below each size, 1 for a size of 0."""
-    return np.asarray(np.ldexp(1.0, np.frexp(np.where(size > 0, size, 1.0))[1] - 1))
