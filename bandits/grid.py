@@ -18,9 +18,7 @@ from bandits.training import TabularWorld
 from theory import checks
 from theory.errors import InputError
 from theory.memory import Memory, identity
-from theory.scores import Scores
-
-NORMALISATIONS = ("none", "centred", "standardised")
+from theory.scores import NORMALISATIONS, Scores
 
 
 @dataclass(frozen=True)
@@ -134,12 +132,7 @@ class Grid(TabularWorld):
         if self.sft is not None:
             policy.fitted(self._demonstrations(self.sft))
         log_reference = policy.log_probabilities().detach()
-        scores = self.scores(seeds)
-        if self.normalise == "centred":
-            scores = scores.centred(log_reference)
-        elif self.normalise == "standardised":
-            scores = scores.standardised(log_reference)
-        return policy, log_reference, scores
+        return policy, log_reference, self.scores(seeds).normalised(self.normalise, log_reference)
 
     def _demonstrations(self, best: float) -> Float[torch.Tensor, "prompts responses"]:
         """`best` on each prompt's best response, the rest spread over the others."""

@@ -33,7 +33,8 @@ def compare(context: Context) -> Iterator[tuple[str, Any]]:
         Embedded(sft=FineTuning(steps=20 if little else 200)),
         labelling=Labelling(40 if little else 400),
         ensemble=EnsembleSettings(members=2, training=RewardTraining(epochs=1)),
-        references=8, sampling=Sampling(12), cache=context.scratch / "cache",
+        references=8, sampling=Sampling(12), normalise="standardised",
+        cache=context.scratch / "cache",
     )  # fmt: skip
     settings = Settings(batch=scale.compare_batch, learning_rate=3e-4)
     there = str(context.device)

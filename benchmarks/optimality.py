@@ -58,7 +58,7 @@ CASES = {
 
 def measured(name: str, case: Case) -> dict[str, float | str]:
     """One policy, trained and compared."""
-    world = TextWorld()
+    world = TextWorld(normalise="standardised")
     settings = Settings(**{**vars(SETTINGS), "charge": case.charge})
     trainer = world.trainer(case.objective, settings, SEED)
     for _ in trainer.run(STEPS):

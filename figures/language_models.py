@@ -13,7 +13,7 @@ def text_world() -> Any:
     require_packages()
     from llm_bridge.text_world import TextWorld
 
-    return TextWorld()
+    return TextWorld(normalise="standardised")
 
 
 def require_packages() -> None:

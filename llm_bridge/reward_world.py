@@ -23,6 +23,7 @@ from theory import checks
 from theory.errors import InputError
 from theory.files import write_text
 from theory.memory import Memory, identity
+from theory.scores import NORMALISATIONS
 
 TEXTS = "texts.json"
 
@@ -37,7 +38,8 @@ class RewardWorld:
     labelling:  how many pairs of the reference's responses are compared, and how.
     ensemble:   which reward models learn from them.
     references: responses of the reference for each prompt, to centre scores on; centring: by
-                'prompt', or 'global', see `Normaliser`.
+                'prompt', or 'global'; normalise: 'centred', as in every world, 'standardised' or
+                'none', see `Normaliser`.
     sampling:   of all responses.
     cache:      folder of trained models; None for the default one.
     memory:     of the models that are loaded, which copies with other settings share.
@@ -49,6 +51,7 @@ class RewardWorld:
     references: int = 64
     centring: str = "prompt"
     sampling: Sampling = Sampling()
+    normalise: str = "centred"
     cache: Path = field(default_factory=default_cache, repr=False)
     memory: Memory = field(default_factory=Memory, compare=False, repr=False, kw_only=True)
 
@@ -56,6 +59,7 @@ class RewardWorld:
         if self.references < SMALLEST:
             raise InputError("references", f"at least {SMALLEST} for each prompt", self.references)
         checks.one_of("centring", self.centring, CENTRINGS)
+        checks.one_of("normalise", self.normalise, NORMALISATIONS)
 
     @property
     def name(self) -> str:
@@ -163,7 +167,7 @@ class RewardWorld:
         ensembles, size, texts = self.ensembles(seed), self.references, self._references(seed)
         references = {p: texts[i * size : (i + 1) * size] for i, p in enumerate(self.prompts)}
         score = ensembles[0] if len(ensembles) == 1 else Fusion(ensembles)
-        return Normaliser.fit(score, references, centring=self.centring)
+        return Normaliser.fit(score, references, centring=self.centring, normalise=self.normalise)
 
     def _references(self, seed: int) -> list[str]:
         """Responses of the reference to every prompt, drawn once."""

@@ -49,6 +49,17 @@ def positive_number(
     positive(argument, value, zero_allowed=zero_allowed, hint=hint)
 
 
+def scale(argument: str, value: float, *, power: int = 1) -> None:
+    """Raise unless a number is > 0 and float64 holds its power and what is divided by it."""
+    positive_number(argument, value)
+    least, most = 1e-290 ** (1 / power), 1e290 ** (1 / power)
+    if not least <= value <= most:
+        raise InputError(
+            argument, f"between {least:g} and {most:g}, which float64 can divide by", f"{value:g}",
+            "use another unit for scores",
+        )  # fmt: skip
+
+
 def probabilities(argument: str, array: Any) -> None:
     """Raise unless the last axis is a probability distribution."""
     values = to_numpy(array)

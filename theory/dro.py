@@ -3,9 +3,11 @@
 u denotes the uniform weights 1/k.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from jaxtyping import Float
 
 from theory import checks
@@ -30,13 +32,13 @@ class Entropic(Utility):
     temperature: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive_number("temperature", self.temperature)
+        checks.scale("temperature", self.temperature)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Soft minimum over members."""
-        xp = namespace(scores.members)
-        log_mean = logsumexp(-scores.members / self.temperature)
-        return -self.temperature * (log_mean - xp.log(xp.ones_like(log_mean) * scores.k))
+        worst, excess = _from_worst(scores.members)
+        log_total = logsumexp(-_ratio(excess, self.temperature))
+        return worst - self.temperature * (log_total - math.log(scores.k))
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class ChiSquarePenalty(Utility):
     tau: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.positive_number("tau", self.tau)
+        checks.scale("tau", self.tau)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Robust mean of each cell."""
@@ -67,7 +69,7 @@ class ChiSquarePenalty(Utility):
         # One support size is consistent: its largest member is below nu + tau, the next is not.
         inside = xp.sum(xp.astype(lowest < nu + self.tau, xp.int64), axis=-1, keepdims=True)
         nu = xp.take_along_axis(nu, inside - 1, axis=-1)
-        q = xp.clip(1 / k + (nu - excess) / (k * self.tau), 0.0, None)
+        q = xp.clip(1 / k + _ratio(nu - excess, self.tau) / k, 0.0, None)
         return worst + xp.sum(q * excess + 0.5 * self.tau * k * (q - 1 / k) ** 2, axis=-1)
 
 
@@ -93,7 +95,9 @@ class ChiSquareBall(Utility):
         """Robust mean of each cell."""
         xp = namespace(scores.members)
         worst, excess = _from_worst(scores.members)
-        lowest = xp.sort(excess, axis=-1)
+        unit = xp.max(excess, axis=-1, keepdims=True)
+        unit = xp.where(unit > 0, unit, xp.ones_like(unit))
+        lowest = xp.sort(excess / unit, axis=-1)
         size = _support_sizes(lowest)
         mean = xp.cumulative_sum(lowest, axis=-1) / size
         spread = safe_sqrt(xp.cumulative_sum(lowest**2, axis=-1) - size * mean**2)
@@ -103,13 +107,19 @@ class ChiSquareBall(Utility):
         rounding = 16 * scores.k * xp.finfo(lowest.dtype).eps
         feasible = (slack >= -rounding) & (smallest_q >= -rounding)
         robust = xp.where(feasible, mean - radius * spread, lowest[..., -1:])
-        return worst + xp.min(robust, axis=-1)
+        return worst + unit[..., 0] * xp.min(robust, axis=-1)
 
 
 def _from_worst(members: Array) -> tuple[Array, Array]:
     """The worst member, and what all are above it: sums of the latter do not cancel."""
     worst = namespace(members).min(members, axis=-1, keepdims=True)
     return worst[..., 0], members - worst
+
+
+def _ratio(excess: Array, scale: float) -> Array:
+    """excess / scale, inf where it overflows."""
+    with np.errstate(over="ignore"):
+        return excess / scale
 
 
 def _support_sizes(members: Array) -> Array:

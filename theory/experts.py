@@ -104,6 +104,6 @@ def _needs(per: str) -> tuple[str, ...]:
 
 def _check_parts(part: _Part) -> None:
     checks.one_of("per", part.per, ("prompt", "sample"))
-    checks.positive_number("sigma_min", part.sigma_min)
+    checks.scale("sigma_min", part.sigma_min, power=2)
     if not isinstance(part, RelativeVariance):
-        checks.positive_number("lam", part.lam)
+        checks.scale("lam", part.lam)

@@ -49,7 +49,7 @@ class StdDev(Coefficient):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive_number("sigma_min", self.sigma_min)
+        checks.scale("sigma_min", self.sigma_min, power=2)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Floored standard deviation."""
@@ -64,7 +64,7 @@ class Variance(Coefficient):
     ddof: int = 1
 
     def __post_init__(self) -> None:
-        checks.positive_number("sigma_min", self.sigma_min)
+        checks.scale("sigma_min", self.sigma_min, power=2)
 
     def __call__(self, scores: Scores, binding: Binding = UNBOUND) -> Float[Any, "*cells"]:
         """Floored variance."""
@@ -135,6 +135,7 @@ class Penalty:
 
     def __post_init__(self) -> None:
         checks.positive_number("beta", self.beta, hint="1e-3 is hardly a penalty at all")
+        checks.scale("beta", self.beta)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,9 @@ from theory.arrays import Array, floats, like, namespace, safe_sqrt, to_numpy
 from theory.covariance import estimate_covariance
 from theory.shrinkage import shrink_variance
 
+NORMALISATIONS = ("none", "centred", "standardised")
+"""What worlds do to scores before an objective sees them: see `Scores.normalised`."""
+
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -148,6 +151,17 @@ class Scores:
         scale = xp.where(std > rounding, std, xp.ones_like(std))
         head_std = None if self.head_std is None else self.head_std / scale
         return replace(centred, members=centred.members / scale, head_std=head_std)
+
+    def normalised(self, how: str, log_reference: Float[Any, "*batch n"]) -> "Scores":
+        """Leave ('none'), centre ('centred') or standardise ('standardised') the scores.
+
+        Every world centres by default: that undoes the constants that comparisons leave free, and
+        keeps the unit in which beta is a price, so that one objective is the same in all of them.
+        """
+        checks.one_of("normalise", how, NORMALISATIONS)
+        if how == "none":
+            return self
+        return getattr(self, how)(log_reference)
 
     def shrunk(self, ddof: int = 1) -> "Scores":
         """Replace the variance by its empirical-Bayes posterior over all cells [smyth2004].

@@ -83,6 +83,9 @@ class World:
     """Responses of the reference for each prompt, on which scores are centred; at least 8."""
     centring: str = "prompt"
     """Of scores: by prompt, or global, one mean a member."""
+    normalise: str = "standardised"
+    """Scores of reward models: centred, as in theory and in the toy; standardised, also divided by
+    the spread of each member, the unit in which the default strengths are; or none."""
     seeds: int = 3
     """Preference data sets; each has reward models of its own."""
     workers: int = 1
@@ -130,7 +133,7 @@ class World:
         """The world of these options."""
         return TextWorld(
             self.source(), self.labelling, self.ensemble, self.references,
-            self.centring, self.sampling,
+            self.centring, self.sampling, self.normalise,
             cache=default_cache(self.cache),
         )  # fmt: skip
 

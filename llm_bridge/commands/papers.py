@@ -21,6 +21,10 @@ class Paper:
     """Options that a paper fixes, by name; notes: where it is silent, or contradicts itself.
 
     small: those that also hold for models of the embedded language, with --scale.
+
+    Scores are centred and keep their scale, in which the papers' strengths are: none of them
+    rescales its rewards, but for fused sources [rewardrobust2024, App. F]. Those of the embedded
+    language are standardised, as its own strengths are.
     """
 
     notes: tuple[str, ...]
@@ -31,7 +35,10 @@ class Paper:
 def _small(kind: str, members: int, *objective: str) -> dict[str, Any]:
     """Ensemble and objectives; hyperparameters are those of the embedded language."""
     training = RewardTraining(epochs=2)
-    return {"ensemble": EnsembleSettings(kind, members, training=training), "objective": objective}
+    return {
+        "ensemble": EnsembleSettings(kind, members, training=training), "objective": objective,
+        "normalise": "standardised",
+    }  # fmt: skip
 
 
 BANERJEE = Paper(
@@ -66,6 +73,7 @@ BANERJEE = Paper(
         ),
         "sampling": Sampling(tokens=10),
         "references": 8,
+        "normalise": "centred",
         "objective": ("vanilla", "variance_aware_ppo"),
         "beta": (0.2, 0.05),
         "steps": 192,
@@ -100,6 +108,7 @@ REWARD_ROBUST = Paper(
         ),
         "sampling": Sampling(tokens=512),
         "references": 8,
+        "normalise": "centred",
         "objective": ("brme", "ensemble_mean", "wco", "best_case"),
         "beta": (0.05,),
         "steps": 800,
@@ -136,6 +145,7 @@ ADAPTIVE = Paper(
         ),
         "sampling": Sampling(tokens=48),
         "references": 8,
+        "normalise": "centred",
         "objective": ("vanilla", "ensemble_mean", "wco", "adaptive"),
         "beta": (0.005,),
         "steps": 98,
@@ -173,6 +183,7 @@ UGDA = Paper(
         ),
         "sampling": Sampling(tokens=512, top_p=0.9),
         "references": 8,
+        "normalise": "centred",
         "objective": ("ensemble_mean", "lcb", "uwo"),
         "beta": (0.05,),
         "steps": 500,
@@ -219,6 +230,7 @@ ZHANG = Paper(
         ),
         "sampling": Sampling(tokens=300, temperature=0.7, top_p=0.9),
         "references": 8,
+        "normalise": "centred",
         "objective": ("ensemble_mean", "lcb"),
         "beta": (0.02,),
         "steps": 400,

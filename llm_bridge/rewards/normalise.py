@@ -1,4 +1,4 @@
-"""Scores made comparable: every member centred on responses of the reference, and rescaled."""
+"""Scores made comparable: every member centred on responses of the reference."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from llm_bridge.rewards.fusion import Scorer
 from theory import checks
 from theory.errors import InputError
-from theory.scores import Scores
+from theory.scores import NORMALISATIONS, Scores
 
 SMALLEST = 8
 """Reference responses of a prompt below which its mean is too rough to be subtracted."""
@@ -20,11 +20,12 @@ CENTRINGS = ("prompt", "global")
 
 @dataclass(frozen=True, eq=False)
 class Normaliser:
-    """r_i(x, y) - mean of r_i(x, .) over reference responses, divided by the spread of member i.
+    """(r_i(x, y) - mean of r_i(x, .) over reference responses) / scale_i.
 
-    Bradley-Terry scores are free up to a constant a prompt and member, and members may differ in
-    scale. Reference responses are drawn and scored once: the offset never depends on the policy
-    that is trained. `Scores.standardised` is the same on a table.
+    Bradley-Terry scores are free up to a constant a prompt and member. Reference responses are
+    drawn and scored once: the offset never depends on the policy that is trained. It is
+    `Scores.normalised` of a table, by the same names: 'centred' has a scale of 1; 'standardised'
+    the spread of each member, for members that differ in scale; 'none' leaves scores as they are.
 
     offset:   (prompts, k), or (1, k) where `centring` is 'global', one mean a member over all
               prompts: a fallback that leaves the constants of prompts in.
@@ -46,13 +47,14 @@ class Normaliser:
         references: Mapping[str, Sequence[str]],
         *,
         centring: str = "prompt",
-        rescale: bool = True,
+        normalise: str = "centred",
     ) -> "Normaliser":
         """From m >= 8 reference responses of every prompt, the same m for all.
 
-        Raises `InputError` for fewer, numbers that differ, or another centring.
+        Raises `InputError` for fewer, numbers that differ, or an unknown name.
         """
         checks.one_of("centring", centring, CENTRINGS)
+        checks.one_of("normalise", normalise, NORMALISATIONS)
         sizes = {len(texts) for texts in references.values()}
         if len(sizes) != 1 or min(sizes) < SMALLEST:
             raise InputError(
@@ -65,7 +67,9 @@ class Normaliser:
         raw = flat.members.view(shape)
         offset = raw.mean((0, 1))[None] if centring == "global" else raw.mean(1)
         scale = torch.ones_like(offset[0])
-        if rescale:
+        if normalise == "none":
+            offset = torch.zeros_like(offset)
+        if normalise == "standardised":
             spread = (raw - offset[:, None]).square().mean((0, 1)).sqrt()
             rounding = 16 * torch.finfo(raw.dtype).eps * raw.abs().amax((0, 1))
             scale = torch.where(spread > rounding, spread, scale)

@@ -132,7 +132,7 @@ def language(tmp_path_factory):
     return TextWorld(
         Embedded(sft=FineTuning(steps=20)), labelling=Labelling(20), sampling=Sampling(6),
         ensemble=EnsembleSettings(members=2, training=RewardTraining(epochs=1)), references=8,
-        cache=tmp_path_factory.mktemp("language"),
+        normalise="standardised", cache=tmp_path_factory.mktemp("language"),
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ def quick(tmp_path_factory):
         ensemble=EnsembleSettings(members=3, training=RewardTraining(epochs=1)),
         references=8,
         sampling=Sampling(10),
+        normalise="standardised",
         cache=tmp_path_factory.mktemp("quick"),
     )
 

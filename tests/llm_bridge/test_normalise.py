@@ -6,11 +6,15 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bandits.grid import Grid
 from llm_bridge.rewards.fusion import Fusion
 from llm_bridge.rewards.normalise import Normaliser
+from llm_bridge.text_world import TextWorld
+from tests.laws import TRAINABLE, penalised
 from tests.tolerance import FLOAT32
 from theory.errors import InputError
-from theory.scores import Scores
+from theory.optimum import bind
+from theory.scores import NORMALISATIONS, Scores
 
 PROMPTS, RESPONSES = ("a", "b", "c"), 9
 
@@ -45,21 +49,37 @@ def assert_same(found: Scores, expected: Scores) -> None:
         torch.testing.assert_close(a.reshape(b.shape), b, atol=FLOAT32, rtol=FLOAT32)
 
 
-@pytest.mark.parametrize("rescale", [True, False])
-def test_prompts_are_centred_as_in_a_table(rescale):
+@pytest.mark.parametrize("normalise", NORMALISATIONS)
+def test_prompts_are_normalised_as_in_a_table(normalise):
     """The reference responses enumerate the policy, alike."""
     table = Table()
-    normaliser = Normaliser.fit(table, REFERENCES, rescale=rescale)
-    exact = table.scores
-    expected = exact.standardised(LOG_UNIFORM) if rescale else exact.centred(LOG_UNIFORM)
+    normaliser = Normaliser.fit(table, REFERENCES, normalise=normalise)
+    expected = table.scores.normalised(normalise, LOG_UNIFORM)
     assert_same(normaliser.table, expected)
     assert_same(normaliser(*EVERY), expected)
+
+
+@pytest.mark.parametrize("name", TRAINABLE)
+def test_one_objective_has_one_utility_in_every_world(name):
+    """By default: a table, the grid, and texts that are scored as they come."""
+    table = Table()
+    assert TextWorld().normalise == Grid().normalise == "centred"
+    normaliser = Normaliser.fit(table, REFERENCES)
+    exact = table.scores.normalised(Grid().normalise, LOG_UNIFORM)
+    objective = penalised(name)
+    bound = bind(objective, exact, LOG_UNIFORM)
+    there = normaliser.table
+    again = bind(objective, there, normaliser.log_reference())
+    for part in (objective.utility, objective.coefficient):
+        torch.testing.assert_close(
+            part(there, again.binding), part(exact, bound.binding), atol=FLOAT32, rtol=FLOAT32
+        )
 
 
 def test_a_global_mean_is_that_of_one_large_prompt():
     """It leaves the constants of prompts in, and needs none of them."""
     table = Table()
-    normaliser = Normaliser.fit(table, REFERENCES, centring="global")
+    normaliser = Normaliser.fit(table, REFERENCES, centring="global", normalise="standardised")
     flat = Scores(
         table.scores.members.reshape(1, -1, table.scores.k),
         table.scores.head_std.reshape(1, -1, table.scores.k),
@@ -79,7 +99,7 @@ def test_a_member_without_spread_stays_at_zero():
     table = Table(2, std=False)
     flat = torch.full((len(PROMPTS), RESPONSES, 1), 1 / 3)
     table.scores = Scores(torch.cat([table.scores.members, flat], -1))
-    normaliser = Normaliser.fit(table, REFERENCES)
+    normaliser = Normaliser.fit(table, REFERENCES, normalise="standardised")
     assert normaliser.table.members[..., 2].abs().max() < FLOAT32
     assert normaliser(*EVERY).head_std is None
 
@@ -93,7 +113,9 @@ def test_offset_and_scale_of_a_member_do_not_matter(shift, scale):
         table.scores.members * factor + shift * scale * torch.tensor([0.0, 1.0, 0.0, 0.0]),
         table.scores.head_std * factor,
     )
-    found, expected = (Normaliser.fit(t, REFERENCES)(*EVERY) for t in (moved, table))
+    found, expected = (
+        Normaliser.fit(t, REFERENCES, normalise="standardised")(*EVERY) for t in (moved, table)
+    )
     torch.testing.assert_close(found.members, expected.members, atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(found.head_std, expected.head_std, atol=1e-3, rtol=1e-3)
 
@@ -101,8 +123,13 @@ def test_offset_and_scale_of_a_member_do_not_matter(shift, scale):
 @pytest.mark.parametrize("centring", ["prompt", "global"])
 def test_fused_scorers_are_standardised_each_on_its_own(centring):
     tables = [Table(2, seed=1), Table(3, seed=2, scale=100.0)]
-    fused = Normaliser.fit(Fusion(tuple(tables)), REFERENCES, centring=centring)(*EVERY)
-    alone = [Normaliser.fit(t, REFERENCES, centring=centring)(*EVERY) for t in tables]
+    fused = Normaliser.fit(
+        Fusion(tuple(tables)), REFERENCES, centring=centring, normalise="standardised"
+    )(*EVERY)
+    alone = [
+        Normaliser.fit(t, REFERENCES, centring=centring, normalise="standardised")(*EVERY)
+        for t in tables
+    ]
     torch.testing.assert_close(fused.members, torch.cat([a.members for a in alone], -1))
     torch.testing.assert_close(fused.head_std, torch.cat([a.head_std for a in alone], -1))
     if centring == "prompt":

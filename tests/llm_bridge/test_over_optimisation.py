@@ -23,7 +23,7 @@ WINDOW = 5
 def world(tmp_path_factory):
     single = EnsembleSettings(members=1, split="same", training=RewardTraining(epochs=2))
     cache = tmp_path_factory.mktemp("tiny")
-    return TextWorld(ensemble=single, cache=cache)
+    return TextWorld(ensemble=single, normalise="standardised", cache=cache)
 
 
 def curve(trainer, steps, *columns):

@@ -97,7 +97,7 @@ def worst_weights(
     k = returns.shape[-1]
     if temperature == 0:
         return np.eye(k)[returns.argmin(-1)]
-    logits = -returns / temperature
+    logits = -(returns - returns.min(-1, keepdims=True)) / temperature
     return np.exp(logits - logsumexp(logits, keepdims=True))
 
 
