@@ -5,6 +5,7 @@ import io
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
@@ -15,6 +16,8 @@ from theory.opening import LONGEST, Unreadable, lines, size_limit, too_large
 
 BATCH = 256
 """Rows of Parquet that are decoded at once."""
+COLUMNS = 10_000
+"""Columns that a table may have."""
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -31,15 +34,17 @@ class Parsed(NamedTuple):
 
 
 def check_names(names: Sequence[Any]) -> None:
-    """Raise `Unreadable` for columns without a name, and for two of one name."""
+    """Raise `Unreadable` for columns without a name, two of one name, and more than `COLUMNS`."""
+    if len(names) > COLUMNS:
+        raise Unreadable(f"at most {COLUMNS:,} columns", f"{len(names):,}")
     for place, name in enumerate(names):
         if not str(name).strip():
             raise Unreadable(
                 "a name for every column", f"none for column {place + 1}",
                 "leave the index out where pandas wrote it: to_csv(index=False)",
             )  # fmt: skip
-        if name in names[:place]:
-            raise Unreadable("one column of each name", f"two named {quoted(name)}")
+    if len(set(names)) < len(names):
+        raise Unreadable("one column of each name", f"two named {quoted(_repeated(names))}")
 
 
 def parse_csv(stream: io.BufferedReader) -> Parsed:
@@ -186,10 +191,15 @@ def _decoded(text: str) -> Any:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
+        twice = _repeated([name for name, _ in pairs])
         raise Unreadable("each key of an object once", f"{quoted(twice)} twice")
     return found
+
+
+def _repeated(names: Sequence[Any]) -> Any:
+    """The first name that stands in more than one place."""
+    counts = Counter(names)
+    return next(name for name in names if counts[name] > 1)
 
 
 def _constant(name: str) -> NoReturn:
