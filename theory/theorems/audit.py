@@ -1,6 +1,5 @@
 """Run claims, and tell what became of them."""
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import cache
@@ -11,6 +10,7 @@ from joblib import Parallel, delayed
 
 from theory import checks
 from theory.files import locked, output_folder, write_text
+from theory.fingerprint import fingerprint
 from theory.intervals import Interval
 from theory.manifest import damaged, read_sealed, write_sealed
 from theory.notices import notice
@@ -153,9 +153,8 @@ def _finding(record: Mapping[str, Any]) -> Finding:
 
 @cache
 def _code() -> str:
-    """A digest of all code that checks of claims may reach."""
-    files = sorted(Path(__file__).parents[1].rglob("*.py"))
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()
+    """Of all checks."""
+    return fingerprint(*(claim.check for claim in CLAIMS.values()))
 
 
 def _section(result: Result) -> str:
