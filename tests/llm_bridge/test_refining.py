@@ -449,5 +449,5 @@ def test_bad_options(small, tmp_path, change, argument):
 
 
 def test_read_interactions_needs_a_collection(tmp_path):
-    with pytest.raises(FileNotFoundError, match=FILE):
+    with pytest.raises(InputError, match=FILE):
         read_interactions(tmp_path)
