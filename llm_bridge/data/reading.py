@@ -105,7 +105,11 @@ def read_texts(
 
 
 def load_rows(source: str | Path, *, split: str = "train", argument: str = "data") -> pd.DataFrame:
-    """Read a table from a file, or from a data set of the hub where `datasets` is installed."""
+    """Read a table from a file, or from a data set of the hub where `datasets` is installed.
+
+    source: a file, a folder, or name@revision, a branch, tag or commit; the main branch unless
+    given.
+    """
     if str(source).removesuffix(".gz").endswith(SUFFIXES):
         return read_table(source, argument=argument)
     try:
@@ -115,8 +119,12 @@ def load_rows(source: str | Path, *, split: str = "train", argument: str = "data
             argument, f"a file in {', '.join(SUFFIXES)} (or .gz of them)", repr(str(source)),
             "for a data set of the hub, pip install datasets",
         ) from None  # fmt: skip
+    name, revision = str(source), None
+    if not Path(name).exists():
+        name, _, revision = name.partition("@")
     try:
-        return pd.DataFrame(datasets.load_dataset(str(source), split=split).to_pandas())
+        found = datasets.load_dataset(name, split=split, revision=revision or None)
+        return pd.DataFrame(found.to_pandas())
     except (OSError, ValueError) as error:
         raise InputError(
             argument, "a file, or a data set that can be downloaded", f"{source} ({error})",

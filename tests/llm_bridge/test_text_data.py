@@ -249,12 +249,14 @@ def test_data_sets_of_the_hub(monkeypatch):
     with pytest.raises(InputError, match=r"\.jsonl.*stanfordnlp/imdb.*pip install datasets"):
         read_prompts("stanfordnlp/imdb")
 
-    def load_dataset(name, split):
+    def load_dataset(name, split, revision):
         if name != "some/prompts":
             raise ConnectionError("no route")
-        return SimpleNamespace(to_pandas=lambda: pd.DataFrame({"prompt": [split]}))
+        told = split if revision is None else f"{split} of {revision}"
+        return SimpleNamespace(to_pandas=lambda: pd.DataFrame({"prompt": [told]}))
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
     assert read_prompts("some/prompts", split="test") == ["test"]
+    assert read_prompts("some/prompts@v1", split="test") == ["test of v1"]
     with pytest.raises(InputError, match=r"no route.*to_parquet"):
         read_prompts("some/other")
