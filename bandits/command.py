@@ -103,6 +103,8 @@ class Experiment:
     """Of a dask or ray cluster; one is started here if unset."""
     resume: bool = False
     """Go on where an interrupted run stopped."""
+    accept_code: bool = False
+    """Go on though the code, or a package, is another than that of the run; rows say which."""
     out: Path = Path("out/bandits")
     """Folder of the records."""
 
@@ -182,6 +184,7 @@ def run_experiment(options: Experiment) -> int:
             out=options.out,
             chunk=options.chunk,
             resume=options.resume,
+            accept_code=options.accept_code,
             workers=options.workers,
             backend=options.backend,
             address=options.address,

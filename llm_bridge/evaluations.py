@@ -13,13 +13,12 @@ from llm_bridge.processes import ALONE, Processes
 from llm_bridge.states import REMEDY, REQUIRED, StateFile
 from theory.damage import readable
 from theory.errors import InputError
+from theory.record_files import CODE
 from theory.stopping import Terminated
 
 Row = dict[str, Any]
 Frame = tuple[int, str, list[Row]]
 """Step, code that made it, and rows."""
-CODE = "code"
-"""Column that says which code made a row, where not all of them were made by the same."""
 
 
 def evaluated(

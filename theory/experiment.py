@@ -13,6 +13,7 @@ from theory import checks
 from theory.backends import connected
 from theory.errors import InputError
 from theory.files import WriteError
+from theory.fingerprint import code_of, digest_of
 from theory.objective import Objective
 from theory.records import Records, alone
 
@@ -22,7 +23,11 @@ CHUNK = 256
 
 @runtime_checkable
 class World(Protocol):
-    """Prompts, a reference policy, reward models and a gold reward, for a population of seeds."""
+    """Prompts, a reference policy, reward models and a gold reward, for a population of seeds.
+
+    A world may also have `code`, its own `theory.fingerprint.stamp`, and `commits`, what names on a
+    hub stand for; both go into the manifest of records.
+    """
 
     @property
     def name(self) -> str:
@@ -61,6 +66,7 @@ def run(
     address: str | None = None,
     progress: Callable[[Iterable[Any]], Iterable[Any]] = iter,
     prepare: Callable[[], object] = lambda: None,
+    accept_code: bool = False,
 ) -> Records:
     """Train every objective on every seed, in one world or in several by name, and record it.
 
@@ -72,10 +78,12 @@ def run(
              every cell is run to them, and its rows are those of a run of so many from the start.
     prepare: called before the first cell that is to be trained, once `out` is this run's alone and
              the settings are those it was started with: loads what all cells share.
+    accept_code: go on with cells though other code made those that are finished; rows then have a
+             column `code`.
 
-    Raises `InputError` for sizes below 1, no seeds or duplicate ones, other settings than those of
-    the folder and one in which another process is at work, `WriteError` where rows cannot be
-    written, and after all cells `RuntimeError` naming those that failed.
+    Raises `InputError` for sizes below 1, no seeds or duplicate ones, other settings or code than
+    those of the folder, and one in which another process is at work, `WriteError` where rows cannot
+    be written, and after all cells `RuntimeError` naming those that failed.
     """
     for name, size in (("steps", steps), ("evaluate_every", evaluate_every), ("chunk", chunk)):
         checks.positive(name, size)
@@ -94,6 +102,9 @@ def run(
         "evaluate_every": evaluate_every,
         "chunk": chunk,
     }
+    commits = {name: getattr(here, "commits", {}) for name, here in worlds.items()}
+    if any(commits.values()):
+        config["commits"] = commits
     cells = [
         _Cell(setting, name, part)
         for setting in worlds
@@ -112,6 +123,7 @@ def run(
             for cell in cells if cell.file not in finished
         ]  # fmt: skip
         if tasks:
+            records.made_by(_code(worlds, objectives, optimiser), accept=accept_code)
             prepare()
         with connected(backend, workers, address) as pool:
             outcomes = list(progress(pool(tasks)))
@@ -133,6 +145,13 @@ class _Cell(NamedTuple):
         """Its name in the folder of records."""
         world, objective = (re.sub(r"[^\w=.-]+", "_", s) for s in (self.world, self.objective))
         return f"{world}.{objective}.{self.seeds[0]}-{self.seeds[-1]}"
+
+
+def _code(worlds: Mapping[str, World], objectives: Mapping[str, Objective], optimiser: Any) -> str:
+    """That of all that is trained, in what and by what."""
+    others = [optimiser, *(objective.utility for objective in objectives.values())]
+    codes = sorted({code_of(world, *others) for world in worlds.values()})
+    return codes[0] if len(codes) == 1 else digest_of(codes)
 
 
 def _run_cell(

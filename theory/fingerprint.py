@@ -71,9 +71,9 @@ def stamp(*makers: Any) -> str:
     return digest_of((fingerprint(*makers), versions()))
 
 
-def code_of(maker: Any) -> str:
-    """Return what an object says that its code is, or else the `stamp` of its class."""
-    return getattr(maker, "code", None) or stamp(maker)
+def code_of(maker: Any, *others: Any) -> str:
+    """Return what an object says that its code is, or else the `stamp` of its class and others."""
+    return getattr(maker, "code", None) or stamp(maker, *others)
 
 
 def digest_of(facts: Any) -> str:

@@ -53,12 +53,13 @@ def damaged(path: Path, error: object, hint: str) -> InputError:
 class Seal(NamedTuple):
     """What a finished file was when it got its name.
 
-    rows: of a table; steps: to which what it holds was run.
+    rows: of a table; steps: to which what it holds was run; code: by which.
     """
 
     sha256: str
     rows: int | None = None
     steps: int | None = None
+    code: str | None = None
 
     def damage(self, path: Path) -> str | None:
         """Say what is wrong with the file; None where it is as it was written."""
@@ -74,18 +75,21 @@ class Seal(NamedTuple):
 class Manifest:
     """Settings of what a folder holds, the steps it was run to, and its finished files by name.
 
-    steps: may grow later; settings may not.
+    steps: may grow later; settings may not. codes: that it was made by, one after the other, see
+    `theory.fingerprint.stamp`.
     """
 
     config: dict[str, Any]
     steps: int | None = None
     files: dict[str, Seal] = field(default_factory=dict)
+    codes: tuple[str, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of a folder."""
         files = {name: {k: v for k, v in seal._asdict().items() if v is not None}
                  for name, seal in sorted(self.files.items())}  # fmt: skip
-        said = {"config": self.config, "steps": self.steps, "files": files}
+        codes = list(self.codes) or None
+        said = {"config": self.config, "steps": self.steps, "codes": codes, "files": files}
         write_sealed(folder / MANIFEST, {k: v for k, v in said.items() if v is not None})
 
     @classmethod
@@ -103,7 +107,8 @@ class Manifest:
             files = {name: Seal(**about) for name, about in said.get("files", {}).items()}
             if any(Path(name).name != name for name in files):
                 raise ValueError("it names files elsewhere")
-            return cls(dict(said["config"]), said.get("steps"), files), sealed
+            codes = tuple(map(str, said.get("codes", ())))
+            return cls(dict(said["config"]), said.get("steps"), files, codes), sealed
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise damaged(path, error, hint) from None
 

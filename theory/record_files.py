@@ -15,7 +15,9 @@ from theory.manifest import Seal
 
 CSV, PART = ".csv", ".csv.part"
 """Ends of the names of a cell that is finished, and of one that is not."""
-LABELS = ("objective", "world", "cell")
+CODE = "code"
+"""Column that says which code made a row, where not all of them were made by the same."""
+LABELS = ("objective", "world", "cell", CODE)
 """Columns that are text, whatever they look like."""
 HEAD = 1 << 20
 """Bytes within which the first row of a file ends."""

@@ -24,6 +24,7 @@ from theory.files import RUN, locked, output_folder
 from theory.manifest import MANIFEST, Manifest, Seal
 from theory.notices import notice
 from theory.record_files import (
+    CODE,
     CSV,
     PART,
     adopted,
@@ -109,8 +110,28 @@ class Records:
             if steps is None or found.steps is None:
                 seal = seal._replace(steps=found.steps)
             reached = None if found.steps is None else max(found.steps, seal.steps or 0)
+            seal = seal._replace(code=found.codes[-1] if found.codes else None)
             files = {**found.files, f"{cell}{CSV}": seal}
             replace(found, steps=reached, files=files).write(self.folder)
+
+    def made_by(self, code: str, *, accept: bool = False) -> None:
+        """Note which code makes the cells that are not finished.
+
+        accept: though another made those that are; rows then say which made them. Raises
+        `InputError` for another code otherwise.
+        """
+        with locked(self.folder):
+            found, _ = _manifest(self.folder, strict=False)
+            if found.codes[-1:] == (code,):
+                return
+            if found.codes and found.files and not accept:
+                raise InputError(
+                    "resume", f"by the code that {self.folder} was made by, {found.codes[-1]}",
+                    code, "go on with --accept-code, which marks the rows, or choose another "
+                    "folder with --out",
+                )  # fmt: skip
+            before = found.codes if found.files else ()
+            replace(found, codes=(*before, code)).write(self.folder)
 
     def finished(self, steps: int | None = None) -> set[str]:
         """Find the cells that are complete, and as they were written; others are named.
@@ -139,7 +160,7 @@ class Records:
             if path.name not in found.files:
                 notice(f"{path} is not among the records that {MANIFEST} names: it is left out")
         frames = [
-            read_rows(self.folder / name, seal)
+            _marked(read_rows(self.folder / name, seal), found, seal.code)
             for name, seal in sorted(found.files.items())
             if partial or seal.steps == found.steps
         ]
@@ -174,7 +195,7 @@ class Records:
             if (frame := read_part(path)) is None:
                 notice(f"{path} is of something else than its name says: it is left out")
             else:
-                frames.append(frame)
+                frames.append(_marked(frame, found, None))
         return frames
 
 
@@ -210,6 +231,13 @@ def concatenate(records: Iterable[Records]) -> pd.DataFrame:
     """Rows of several experiments, each with the name of its folder in `experiment`."""
     frames = [r.rows().assign(experiment=r.folder.name) for r in records]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _marked(frame: pd.DataFrame, found: Manifest, code: str | None) -> pd.DataFrame:
+    """Rows with the code that made them, where not all of a folder were made by the same."""
+    if len(found.codes) < 2 or CODE in frame or frame.empty:
+        return frame
+    return frame.assign(**{CODE: code or found.codes[-1]})
 
 
 def _manifest(folder: Path, *, strict: bool = True) -> tuple[Manifest, bool]:

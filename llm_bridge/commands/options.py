@@ -191,7 +191,9 @@ class Training(World):
     adapter_rank: int | None = None
     """Train low-rank adapters of this rank, in place of all weights."""
     resume: bool = False
-    """Go on where an interrupted run stopped."""
+    """Go on where a run was interrupted, or to more steps than it had."""
+    accept_code: bool = False
+    """Go on though the code, or a package, is another than that of the run; rows say which."""
 
     @property
     def policies(self) -> int:

@@ -115,7 +115,7 @@ def _world(options: PopulationStudy) -> PopulationWorld:
     options.check()
     return PopulationWorld(
         options.world(), options.trials, judged=options.judged, group=options.group,
-        states=options.out / "states",
+        states=options.out / "states", accept_code=options.accept_code,
     )  # fmt: skip
 
 
@@ -159,6 +159,7 @@ def _run(
         resume=options.resume, workers=options.workers,
         progress=partial(tqdm, total=cells, unit="group", desc=folder, disable=None),
         prepare=partial(replace(options, seeds=1).prepare, world.world),
+        accept_code=options.accept_code,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """`ugda`: reward models refined by relabelled interactions, beside their baselines [ugda2025]."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -172,8 +172,10 @@ def study(options: Ugda, *, start: int = 0) -> Records:
         raise InputError("expert", "a file or a URL where there is no true reward", GOLD)
     with alone(options.out):
         records = Records.create(options.out, _described(options), resume=options.resume)
-        base = _stages(options, options.world())
-        base.world.policy()
+        world = replace(options.world(), accept_code=options.accept_code)
+        base = _stages(options, world)
+        records.made_by(base.code, accept=options.accept_code)
+        world.policy()
         with connected("loky", options.workers) as pool:
             tasks = [
                 delayed(recorded)(base, table, seed, records, tie=options.tie)

@@ -103,7 +103,10 @@ def _run(
         check_tracker(options.tracker)
     options.check()
     own = replace(
-        options.world(), states=out / "states", policies=out / "policies" if keep else None
+        options.world(),
+        states=out / "states",
+        policies=out / "policies" if keep else None,
+        accept_code=options.accept_code,
     )
     world = lead(own)
     return run(
@@ -119,6 +122,7 @@ def _run(
         workers=options.workers,
         progress=partial(tqdm, total=len(objectives) * options.seeds, unit="policy", disable=None),
         prepare=partial(options.prepare, own),
+        accept_code=options.accept_code,
     )
 
 
