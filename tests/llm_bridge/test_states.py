@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
+from llm_bridge.ppo import Trainer
 from llm_bridge.settings import Settings
 from llm_bridge.states import StateFile
 from llm_bridge.text_world import TextWorld
 from tests.llm_bridge.damage import copied, damaged
 from theory.errors import InputError
+from theory.experiment import run
 from theory.integrity import add_checksum
 from theory.presets import lcb, reward_robust_policy
 
@@ -237,6 +239,21 @@ def test_code_in_a_state_is_not_run(again):
     torch.save({"state": Evil()}, again.state)
     add_checksum(again.state)
     assert not outcome(again.world, again.rows, again.state)
+
+
+def test_records_of_a_finished_run_are_extended(quick, tmp_path, monkeypatch):
+    """By the steps that are missing, to the rows of a run of so many from the start."""
+    world, rolled = replace(quick, states=tmp_path / "states"), []
+    asked = {"objectives": {"lcb": lcb(0.1)}, "optimiser": PPO, "seeds": [3], "evaluate_every": 2}
+    run(world, **asked, steps=3, out=tmp_path / "out")
+    rollout = Trainer.rollout
+    monkeypatch.setattr(Trainer, "rollout", lambda own: (rolled.append(own.step), rollout(own))[1])
+    longer = run(world, **asked, steps=5, out=tmp_path / "out", resume=True).rows()
+    assert rolled == [3, 4]
+    whole = run(quick, **asked, steps=5, out=tmp_path / "whole").rows()
+    pd.testing.assert_frame_equal(
+        *(rows.drop(columns="tokens_per_second") for rows in (longer, whole))
+    )
 
 
 def test_a_full_disk_leaves_the_last_state(tmp_path, monkeypatch):
