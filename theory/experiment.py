@@ -94,17 +94,9 @@ def run(
     files = [_Cell(w, o, seeds).file for w in worlds for o in objectives]
     if len(set(files)) < len(files):
         raise InputError("objectives", "names that differ in letters and digits", sorted(files))
-    config = {
-        "worlds": {name: repr(setting) for name, setting in worlds.items()},
-        "objectives": {name: repr(objective) for name, objective in objectives.items()},
-        "optimiser": repr(optimiser),
-        "seeds": seeds,
-        "evaluate_every": evaluate_every,
-        "chunk": chunk,
-    }
-    commits = {name: getattr(here, "commits", {}) for name, here in worlds.items()}
-    if any(commits.values()):
-        config["commits"] = commits
+    config = _described(worlds, objectives, optimiser) | {
+        "seeds": seeds, "evaluate_every": evaluate_every, "chunk": chunk,
+    }  # fmt: skip
     cells = [
         _Cell(setting, name, part)
         for setting in worlds
@@ -145,6 +137,19 @@ class _Cell(NamedTuple):
         """Its name in the folder of records."""
         world, objective = (re.sub(r"[^\w=.-]+", "_", s) for s in (self.world, self.objective))
         return f"{world}.{objective}.{self.seeds[0]}-{self.seeds[-1]}"
+
+
+def _described(
+    worlds: Mapping[str, World], objectives: Mapping[str, Objective], optimiser: Any
+) -> dict[str, Any]:
+    """What is trained, in what and by what, as printed; and what names on a hub stand for."""
+    found: dict[str, Any] = {
+        "worlds": {name: repr(setting) for name, setting in worlds.items()},
+        "objectives": {name: repr(objective) for name, objective in objectives.items()},
+        "optimiser": repr(optimiser),
+    }
+    commits = {name: getattr(here, "commits", {}) for name, here in worlds.items()}
+    return found | ({"commits": commits} if any(commits.values()) else {})
 
 
 def _code(worlds: Mapping[str, World], objectives: Mapping[str, Objective], optimiser: Any) -> str:
