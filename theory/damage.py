@@ -35,8 +35,10 @@ def readable(path: Path | str, argument: str, required: str, hint: str = "") -> 
 
 
 def _told(error: Exception) -> str:
-    """In a line."""
-    first = next(iter(str(error).strip().splitlines()), "")
+    """In a line: the first, and the next where that announces it."""
+    first, *others = [line.strip() for line in str(error).strip().splitlines()] or [""]
+    if first.endswith(":") and others:
+        first = f"{first} {others[0]}"
     if isinstance(error, InputError):
         return first
     return f"{type(error).__name__}: {first}" if first else type(error).__name__

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,4 +48,10 @@ class GradientStore:
         for start in range(0, self.samples, self.size):
             rows = range(start, min(start + self.size, self.samples))
             path = self.folder / f"rows-{start:09d}.npz"
-            yield rows, kept_arrays(path, lambda own=rows: {"rows": compute(own)})["rows"]
+            yield rows, kept_arrays(path, partial(_computed, compute, rows))["rows"]
+
+
+def _computed(
+    compute: Callable[[range], Float[np.ndarray, "rows columns"]], rows: range
+) -> dict[str, np.ndarray]:
+    return {"rows": compute(rows)}

@@ -34,6 +34,15 @@ def test_an_error_that_names_the_file_stays_as_it_is(tmp_path):
     assert told.value is first
 
 
+def test_a_line_that_announces_the_next_is_told_with_it(tmp_path):
+    error = RuntimeError("Error(s) in loading:\n\tsize mismatch for x\n\tfor y")
+    with (
+        pytest.raises(InputError, match=r"in loading: size mismatch for x\)"),
+        readable(tmp_path, "weights", "whole"),
+    ):
+        raise error
+
+
 @pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError(), KeyboardInterrupt()])
 def test_what_says_nothing_about_the_file_passes(error):
     with pytest.raises(type(error)) as told, readable("it", "thing", "whole"):
