@@ -10,8 +10,8 @@ from benchmarks.record_exact import CASES, ROWS, STEPS, WEIGHTS, best_of_n, rows
 from tests.llm_bridge.dispatches import elsewhere
 
 SAME = 1e-10
-"""Of numbers of 20 steps: between dispatches they are 1e-13 apart (see `ROWS`), of a policy that
-has left its reference twice as much with every step."""
+"""Of 1 + |x|, over 20 steps. Measured between AVX-512 and no vector instructions, with matrix
+products in another order: 1.2e-14, 1.6e-15 and 3.8e-12 in the three cases, 2.2e-16 of samples."""
 
 
 @pytest.fixture(scope="module")

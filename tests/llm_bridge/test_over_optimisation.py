@@ -1,66 +1,101 @@
-"""The embedded world is one in which over-optimisation happens, and one that can be solved."""
+"""The embedded world is one in which over-optimisation happens: on stored samples, and over seeds.
 
-from dataclasses import replace
+One training differs between processors, so that nothing is asserted of a single one.
+"""
 
 import numpy as np
+import pandas as pd
 import pytest
-import torch
+from safetensors.torch import load_file
+from scipy import special, stats
 
-from llm_bridge.data.pairs import respond
-from llm_bridge.rewards.ensembles import EnsembleSettings
-from llm_bridge.rewards.models import RewardTraining
-from llm_bridge.rewards.normalise import Normaliser
-from llm_bridge.settings import Settings
-from llm_bridge.text_world import TextWorld
-from theory.presets import vanilla
-from theory.scores import Scores
+from benchmarks.record_exact import MEMBERS, PROMPTS, SAMPLES, WEIGHTS, ensemble, samples
+from benchmarks.record_seeds import OUT, STUDIES, make_world, measured
+from llm_bridge.embedded.language import Gold
+from tests.tolerance import ROUNDING
+from theory.best_of_n import unbiased_curve
 
-WINDOW = 5
-"""Iterations of 128 responses over which a curve is averaged."""
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    single = EnsembleSettings(members=1, split="same", training=RewardTraining(epochs=2))
-    cache = tmp_path_factory.mktemp("tiny")
-    return TextWorld(ensemble=single, normalise="standardised", cache=cache)
-
-
-def curve(trainer, steps, *columns):
-    rows = [row for _, row, _ in trainer.run(steps)]
-    smooth = np.ones(WINDOW) / WINDOW
-    return [np.convolve([row[c] for row in rows], smooth, "valid") for c in columns]
+FOOLED = (0, 2)
+"""Stored reward models, of 300 comparisons, that 512 samples suffice to over-optimise."""
+ALARM = 1e-5
+"""False alarms of each statistic over seeds."""
+NEW = range(100, 112)
+"""Seeds that were not measured."""
+MOVED = 0.2
+"""Of mean rewards of 384 responses and more, whose standard errors are .05."""
 
 
 @pytest.fixture(scope="module")
-def start(world):
-    """True reward of the reference."""
-    model, tokenizer = world.policy()
-    prompts = world.prompts * 200
-    generator = torch.Generator().manual_seed(0)
-    texts = respond(model, tokenizer, prompts, world.sampling, limit=64, generator=generator)
-    return world.gold(prompts, texts).mean()
+def judged():
+    """Of stored samples: true rewards, (prompts, samples), and scores of stored reward models."""
+    stored = load_file(WEIGHTS)
+    texts, shape = samples(stored), (len(PROMPTS), SAMPLES)
+    scores = ensemble(stored)(*texts).members.view(*shape, MEMBERS)
+    return Gold().all(*texts).reshape(shape), scores.numpy()
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
-def test_the_true_reward_rises_and_falls_while_the_proxy_goes_on(world, start, seed):
-    trainer = world.trainer(vanilla(0.003), Settings(learning_rate=2e-4), seed)
-    gold, proxy = curve(trainer, 110, "gold", "proxy")
-    peak = int(gold.argmax())
-    assert gold[peak] - start >= 0.2
-    assert gold[peak] - gold[-1] >= 0.5
-    assert proxy[-1] > proxy[peak] > 0
+@pytest.mark.machine
+@pytest.mark.parametrize("member", FOOLED)
+def test_the_best_of_n_by_a_proxy_are_better_and_then_worse(member, judged):
+    """Without feedback: the same samples, and every n."""
+    gold, proxy = judged[0], judged[1][..., member]
+    true, believed = (unbiased_curve(proxy, x).mean(0) for x in (gold, proxy))
+    assert (np.diff(believed) > 0).all()
+    peak = int(true.argmax())
+    assert 1 < peak + 1 < SAMPLES / 4
+    assert true[peak] > true[0] + 0.05
+    assert true[-1] < true[0] - 0.2
+    honest = unbiased_curve(gold, gold).mean(0)
+    assert (np.diff(honest) > -ROUNDING).all()
 
 
-def test_a_policy_that_is_paid_the_true_reward_earns_it(world, start):
-    trainer = world.trainer(vanilla(0.02), Settings(learning_rate=5e-4), 0)
-    truth = replace(
-        trainer.normaliser,
-        score=lambda *texts: Scores(torch.tensor(world.gold(*texts)).float()[:, None]),
-        offset=trainer.normaliser.offset * 0,
-        scale=trainer.normaliser.scale * 0 + 1,
-    )
-    assert isinstance(truth, Normaliser)
-    trainer.normaliser = truth
-    (gold,) = curve(trainer, 100, "gold")
-    assert gold[-1] - start >= 0.7
+@pytest.mark.machine
+@pytest.mark.parametrize("member", FOOLED)
+def test_so_is_the_exact_optimum_at_a_falling_price_of_kl(member, judged):
+    """pi proportional to exp(score / beta) on the stored samples."""
+    gold, proxy = judged[0], judged[1][..., member]
+    betas = np.geomspace(30, 0.01, 40)[:, None, None]
+    policy = special.softmax(proxy / betas, axis=-1)
+    true, believed = ((policy * x).sum(-1).mean(-1) for x in (gold, proxy))
+    kl = (np.log(SAMPLES) - special.entr(policy).sum(-1)).mean(-1)
+    assert (np.diff(kl) > 0).all()
+    assert (np.diff(believed) > 0).all()
+    peak = int(true.argmax())
+    assert true[peak] > gold.mean() + 0.05
+    assert true[-1] < gold.mean() - 0.2
+
+
+def succeeded(table, study):
+    """Of each seed: whether gold fell, or rose and stayed, by `MOVED` while what was paid rose."""
+    own = table[table.study == study]
+    gold, paid = (own[f"{name}_late"] - own[f"{name}_early"] for name in ("gold", "proxy"))
+    fell = -gold if study == "over-optimised" else gold
+    return ((fell > MOVED) & (paid > MOVED)).to_numpy()
+
+
+def allowed(known):
+    """Failures of `NEW` seeds that those that are known make likelier than `ALARM`, at most.
+
+    Seeds fail independently, each with the same probability, of which nothing else is known: the
+    failures of new seeds have the beta-binomial law that a uniform prior gives.
+    """
+    fails, law = np.sum(~known), stats.betabinom
+    predicted = law(len(NEW), fails + 1, len(known) - fails + 1)
+    return next(n for n in range(len(NEW) + 1) if predicted.sf(n) <= ALARM)
+
+
+@pytest.mark.parametrize("study", STUDIES)
+def test_the_measured_seeds_tell_something_of_new_ones(study):
+    """Enough of them; and a world where nothing moves would not pass for one where it does."""
+    known = succeeded(pd.read_csv(OUT), study)
+    assert len(known) >= 20
+    assert allowed(known) <= len(NEW) - 3
+
+
+@pytest.mark.machine
+@pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES)
+def test_new_seeds_are_as_those_that_were_measured(study, tmp_path):
+    """Gold falls while the proxy rises; a policy that is paid gold earns it."""
+    found = succeeded(measured(study, make_world(cache=tmp_path), NEW), study)
+    assert np.sum(~found) <= allowed(succeeded(pd.read_csv(OUT), study))

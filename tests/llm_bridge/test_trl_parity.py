@@ -40,7 +40,9 @@ from theory.scores import Scores
 PROMPTS = ["1 2", "3 4 5"]
 LIMIT = 16
 WITHIN = {torch.float64: VALUE, torch.float32: FLOAT32}
-"""Largest differences from the recording, absolute and relative: see `tests/llm_bridge/data`."""
+"""Largest differences from the recording, of 1 + |x|. Measured on AVX-512, on AVX2, and without
+either: in float64 3.7e-7, the same on all three (TRL has temperature + 1e-7, and `logprobs` in
+float32); in float32 1.6e-6, which rounding moves."""
 
 
 @pytest.fixture(scope="module")
