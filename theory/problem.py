@@ -174,7 +174,7 @@ def make_problem(
         offset = np.zeros(cells[:-1])
     else:
         utility, offset = _centred(utility, inside)
-    if mixed:
+    if members is not None:
         members = np.broadcast_to(members, (*cells, members.shape[-1]))
         members, other = _centred(members, inside[..., None], axis=(-2, -1))
         offset = objective.utility.lam * offset + (1 - objective.utility.lam) * other  # type: ignore[attr-defined]

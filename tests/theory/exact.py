@@ -1,5 +1,8 @@
 """Weighted KL problems on numbers of any size, in arithmetic of hundreds of digits."""
 
+from fractions import Fraction
+from itertools import product
+
 import mpmath
 import numpy as np
 
@@ -42,7 +45,24 @@ def extreme_row(rng, n):
     utility = utility + rng.choice([0.0, 1e-9, 1.0, 1e6, 1e9, 1e12]) * rng.choice([-1, 1])
     reference = rng.dirichlet(np.full(n, rng.choice([0.05, 1.0])))
     if n > 1 and rng.random() < 0.3:
-        reference[rng.integers(n)] = 0.0
+        reference[reference.argmin()] = 0.0
     reference = reference / reference.sum()
     with np.errstate(divide="ignore"):
         return utility, cost, np.log(reference)
+
+
+def exact_quadratic(utility, cost, reference):
+    """argmax over the simplex of u'pi - sum cost (pi - pi0)^2, in rational numbers."""
+    u, c, reference = ([Fraction(float(x)) for x in row] for row in (utility, cost, reference))
+    reference = [x / sum(reference) for x in reference]
+    for chosen in product([True, False], repeat=len(u)):
+        inside = [i for i, kept in enumerate(chosen) if kept]
+        if not inside:
+            continue
+        ease = sum(1 / (2 * c[i]) for i in inside)
+        mass = sum(reference[i] + u[i] / (2 * c[i]) for i in inside)
+        nu = (mass - 1) / ease
+        policy = [reference[i] + (u[i] - nu) / (2 * c[i]) for i in range(len(u))]
+        if all((policy[i] >= 0) == chosen[i] or policy[i] == 0 for i in range(len(u))):
+            return np.array([float(max(x, 0)) for x in policy])
+    raise AssertionError("no support is optimal")

@@ -75,7 +75,7 @@ def crossings(
     array([6.283185, 3.141593])
     """
     above = np.stack([evaluate(x)[0] > level for x in grid])
-    found = []
+    found: list[Array] = []
     left = above[1:] != above[:-1]
     while left.any() or not found:
         at = last_crossing(left)
