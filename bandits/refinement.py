@@ -25,7 +25,7 @@ from bandits.refinement_parts import (
 from bandits.reward_models import RewardTraining
 from theory import checks
 from theory.errors import InputError
-from theory.grades import Expert
+from theory.grades import Expert, graded
 from theory.objective import Objective, sample_reward
 from theory.presets import ensemble_mean
 from theory.refinement import Refinement
@@ -146,7 +146,7 @@ class GridRefinement:
         """What the expert says of the chosen cells, each run's in one question."""
         expert = gold_expert(self.world) if self.expert is None else self.expert
         cells = np.take_along_axis(interactions["cells"], chosen, -1)
-        return np.stack([expert(*np.divmod(row, self.world.responses)) for row in cells])
+        return np.stack([graded(expert, *np.divmod(row, self.world.responses)) for row in cells])
 
     def refine(
         self,

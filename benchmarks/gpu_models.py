@@ -18,7 +18,8 @@ from transformers import (
 )
 
 from llm_bridge.actors import make_actor
-from llm_bridge.lm.checkpoints import fuse_activations, quiet
+from llm_bridge.lm.checkpoints import fuse_activations
+from llm_bridge.lm.loading import quiet
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.lm.tokens import Batch
 from llm_bridge.plans.architectures import PUBLISHED

@@ -35,7 +35,7 @@ def evaluated(
 ) -> Iterator[pd.DataFrame]:
     """Frames of the first step, of every so many, and of the last.
 
-    trainer:   with `run`, `step`, `state` and `load`, as `llm_bridge.ppo.Trainer`.
+    trainer:   with `run`, `step`, `ended`, `state` and `load`, as `llm_bridge.ppo.Trainer`.
     describe:  what its `run` yields, to the rows of a frame; none for no frame.
     state:     from which a training that was cut off goes on, and one that had ended goes on to
                more steps: to the rows of one that was not. It is left behind; None keeps none.
@@ -64,7 +64,7 @@ def evaluated(
         yield from shown(frame)
     with nullcontext(bool) if state is None else termination(state.path) as asked:
         for step, *done in trainer.run(steps):
-            due = _due(step, steps, every)
+            due = _due(step, steps, every) or trainer.ended
             stop = state is not None and together.any(asked())
             if due:
                 frames.append((step, code, describe(step, *done)))
@@ -94,7 +94,8 @@ def _taken_up(
         if found["every"] != every:
             raise InputError("evaluate_every", f"{every}", found["every"])
         told = [step for step, _, _ in frames]
-        if told != [step for step in range(1, reached + 1) if _due(step, before, every)]:
+        due = [step for step in range(1, reached + 1) if _due(step, before, every)]
+        if told not in (due, [*due, reached]):
             raise InputError("frames", f"those of {reached} steps", f"those of steps {told}")
         if any(row["step"] != step for step, _, rows in frames for row in rows):
             raise InputError("rows", "of the steps of their frames", "others")
@@ -104,4 +105,5 @@ def _taken_up(
         return []
     with readable(state.path, "state", REQUIRED, REMEDY):
         trainer.load(found["trainer"])
-    return [frame for frame in frames if _due(frame[0], steps, every)]
+    last = reached if trainer.ended else None
+    return [frame for frame in frames if _due(frame[0], steps, every) or frame[0] == last]

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from llm_bridge.bias import warn_of_bias
 from llm_bridge.data.pairs import Judge
+from llm_bridge.divergence import divergence, tell
 from llm_bridge.lm.actor import Reading
 from llm_bridge.lm.learning_rates import rate
 from llm_bridge.lm.sampling import Sampling
@@ -45,6 +46,9 @@ class Learner:
     normaliser: scores of the reward models.
     prompts:    drawn from, with replacement.
     sampling:   of responses.
+    label:      what messages call the policy, the objective unless given.
+
+    `diverged` says at which step a policy exploded, and how, see `llm_bridge.divergence`.
     """
 
     def __init__(
@@ -56,7 +60,9 @@ class Learner:
         *,
         sampling: Sampling,
         seed: int,
+        label: str = "",
     ) -> None:
+        self.label, self.diverged = label or objective.name or str(objective), ""
         self.normaliser, self.prompts = normaliser, list(prompts)
         self.settings, self.sampling = settings, sampling
         warn_of_bias(objective, settings, sampling)
@@ -145,7 +151,7 @@ class Learner:
         return describe(rolled, utility, float(np.exp(self.log_beta)), gold)
 
     def observe(self, rolled: Rollout, row: dict[str, float]) -> None:
-        """End a step: what moves by its records, moves."""
+        """End a step: what moves by its records, moves; whether it diverged joins the record."""
         if self.shaper.weights is not None:
             self.shaper.weights.observe(rolled.scores)
         if self.target is not None:
@@ -154,6 +160,20 @@ class Learner:
             )
             self.log_beta = float(moved)
         self.step += 1
+        why = divergence(row, self.settings.epochs * self.settings.minibatches)
+        if why and not self.diverged:
+            self.diverged = f"at step {self.step}: {why}"
+            self.tell(why)
+        row["diverged"] = bool(self.diverged)
+
+    @property
+    def ended(self) -> bool:
+        """Whether it diverged, and such trainings are to end."""
+        return bool(self.diverged) and self.settings.stop_on_divergence
+
+    def tell(self, why: str) -> None:
+        """Say that it diverged."""
+        tell(self.label, self.step, why)
 
     def state(self) -> dict[str, Any]:
         """Everything that learning depends on, beside the models."""
@@ -162,6 +182,7 @@ class Learner:
             "generator": self.generator.get_state(),
             "rng": self.rng.bit_generator.state,
             "step": self.step,
+            "diverged": self.diverged,
             "log_beta": self.log_beta,
             "member_weights": None if weights is None else weights.state(),
         }
@@ -173,5 +194,6 @@ class Learner:
         self.step, self.log_beta = int(state["step"]), float(state["log_beta"])
         if not np.isfinite(self.log_beta):
             raise InputError("log_beta", "finite", self.log_beta)
+        self.diverged = str(state["diverged"])
         if self.shaper.weights is not None:
             self.shaper.weights.load(state["member_weights"])

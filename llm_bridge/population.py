@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from llm_bridge.data.pairs import Judge, decode
+from llm_bridge.data.pairs import Checked, Judge, decode
 from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Reading, evaluating
 from llm_bridge.lm.restoring import restored
@@ -47,8 +47,9 @@ class Population:
                 depend on it.
 
     Given the same tokens, a policy is trained as `llm_bridge.ppo.Trainer` trains it alone. One
-    whose losses or gradients are not finite stays where it was and is named in `stopped`; the
-    others go on. Raises `InputError` for settings that differ where they may not.
+    whose losses or gradients are not finite stays where it was and is named in `stopped`, as is one
+    that diverged where its settings end such trainings; the others go on. Raises `InputError` for
+    settings that differ where they may not.
     """
 
     def __init__(
@@ -63,7 +64,8 @@ class Population:
         group: int | None = None,
     ) -> None:
         self.actor, self.tokenizer, self.normaliser = actor, tokenizer, normaliser
-        self.gold, self.learners, self.limit = gold, list(learners), limit
+        self.gold = None if gold is None else Checked(gold, "gold")
+        self.learners, self.limit = list(learners), limit
         self.group = len(learners) if group is None else group
         checks.positive("group", self.group)
         if len(learners) != actor.adapters.members:
@@ -97,10 +99,18 @@ class Population:
                 tokens = sum(int(r.batch.live.sum()) for r in rolled)
                 speed = {"tokens_per_second": tokens / (time.perf_counter() - started)}
                 for i, row, own, its in zip(group, rows, rolled, met, strict=True):
-                    done[i] = Trained({**row, **its, **speed}, own)
+                    row |= its
                     self.learners[i].observe(own, row)
+                    done[i] = Trained({**row, **speed}, own)
+                    if self.learners[i].ended:
+                        self.stopped.setdefault(i, self.learners[i].diverged)
             self.step += 1
             yield self.step, done
+
+    @property
+    def ended(self) -> bool:
+        """Never before the last step: policies end, each by itself."""
+        return False
 
     def groups(self) -> list[list[int]]:
         """Policies that still go, as they share passes."""
@@ -130,7 +140,7 @@ class Population:
         with evaluating(actor), actor.autocast(), actor.only(members):
             batch = draw(
                 actor.model, self.tokenizer, prompts, self.sampling, limit=self.limit,
-                uniforms=uniforms, decoding=decoding,
+                uniforms=uniforms, decoding=decoding, finite=False,
             )  # fmt: skip
             texts = decode(self.tokenizer, batch)
             read = said(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from llm_bridge.data.pairs import Judge
+from llm_bridge.data.pairs import Checked, Judge
 from llm_bridge.evaluations import Row, evaluated
 from llm_bridge.learner import Learner
 from llm_bridge.lm.stacked_actor import StackedActor
@@ -47,7 +47,9 @@ def judgement(learner: Learner, parts: Sequence[Rollout], gold: Judge | None) ->
     """Of some rollouts of one policy."""
     prompts = [prompt for part in parts for prompt in part.prompts]
     texts = [text for part in parts for text in part.responses]
-    true = pd.Series(np.full(len(texts), np.nan) if gold is None else gold(prompts, texts))
+    true = pd.Series(
+        np.full(len(texts), np.nan) if gold is None else Checked(gold, "gold")(prompts, texts)
+    )
     spread = true - true.groupby(prompts).transform("mean")
     error = np.sqrt((spread**2).sum() / max(1, len(texts) - len(set(prompts))) / len(texts))
     proxy = torch.cat([learner.shaper.utility(part.scores, part.places) for part in parts])
@@ -122,6 +124,7 @@ class PopulationWorld:
                 {
                     **self._labels(seed), "step": step, **(done[i].row if i in done else blank),
                     **Judgement()._asdict(), "stopped": made.stopped.get(i, ""),
+                    "diverged": i in made.stopped or bool(made.learners[i].diverged),
                 }
                 for i, seed in enumerate(seeds) if done
             ]  # fmt: skip
@@ -159,6 +162,7 @@ class PopulationWorld:
             Learner(
                 normaliser, world.prompts, self.own(objective, seed), settings,
                 sampling=world.sampling, seed=hash_seed(seed, "ppo"),
+                label=f"{objective.name or objective}, seed {seed}",
             )
             for seed in seeds
         ]  # fmt: skip

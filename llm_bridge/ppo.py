@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.data.pairs import Judge, decode
+from llm_bridge.data.pairs import Checked, Judge, decode
 from llm_bridge.learner import MET, Learner
 from llm_bridge.lm.actor import Actor, Reading, evaluating
-from llm_bridge.lm.checkpoints import quiet
+from llm_bridge.lm.loading import quiet
 from llm_bridge.lm.lora import without_adapters
 from llm_bridge.lm.restoring import restored
 from llm_bridge.lm.sampling import Sampling, draw
@@ -59,11 +59,14 @@ class Trainer(Learner):
         limit: int,
         seed: int,
         processes: Processes = ALONE,
+        label: str = "",
     ) -> None:
         processes.check(settings)
-        super().__init__(normaliser, prompts, objective, settings, sampling=sampling, seed=seed)
+        super().__init__(
+            normaliser, prompts, objective, settings, sampling=sampling, seed=seed, label=label
+        )
         self.actor, self.reference, self.tokenizer = actor, reference, tokenizer
-        self.gold = None if gold is None else processes.judged(gold)
+        self.gold = None if gold is None else processes.judged(Checked(gold, "gold"))
         self.limit, self.processes = limit, processes
         self.parameters = [p for p in actor.parameters() if p.requires_grad]
         processes.copy(self.parameters)
@@ -75,9 +78,10 @@ class Trainer(Learner):
     def run(self, steps: int) -> Iterator[tuple[int, dict[str, float], Rollout]]:
         """Train up to a step: its number, its records, and its rollout.
 
-        Schedules of the learning rate end there.
+        Schedules of the learning rate end there. A training that diverged ends before where the
+        settings say so.
         """
-        while self.step < steps:
+        while self.step < steps and not self.ended:
             started = time.perf_counter()
             for group in self.adam.param_groups:
                 group["lr"] = self.rate(steps)
@@ -89,6 +93,11 @@ class Trainer(Learner):
             row["processes"] = self.processes.count
             row["tokens_per_second"] = tokens / (time.perf_counter() - started)
             yield self.step, row, rolled
+
+    def tell(self, why: str) -> None:
+        """Say that it diverged, once for all processes."""
+        if self.processes.main:
+            super().tell(why)
 
     def state(self) -> dict[str, Any]:
         """Everything that training depends on."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from llm_bridge.caching import default_cache, entry
-from llm_bridge.data.pairs import Judge, Labelling, Pairs, respond, sample_pairs
+from llm_bridge.data.pairs import Checked, Judge, Labelling, Pairs, respond, sample_pairs
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
@@ -23,6 +23,7 @@ from theory import checks
 from theory.errors import InputError
 from theory.files import write_text
 from theory.memory import Memory, identity
+from theory.returned import TWO, tried
 from theory.scores import NORMALISATIONS
 
 TEXTS = "texts.json"
@@ -75,7 +76,7 @@ class RewardWorld:
     @property
     def gold(self) -> Judge | None:
         """The true reward, where there is one."""
-        return self._source("gold", self.source.gold)
+        return self._source("gold", self._gold)
 
     @property
     def commits(self) -> dict[str, str]:
@@ -138,8 +139,17 @@ class RewardWorld:
         """What comes of the source alone, made once."""
         return self.memory.recall(kind, (identity(self.source), self.cache), make)
 
+    def _gold(self) -> Judge | None:
+        """Tried on two texts."""
+        gold = self.source.gold()
+        if gold is None:
+            return None
+        tried("gold", checked := Checked(gold, "gold"), ((2 * self.prompts)[:2], TWO[1]))
+        return checked
+
     def _ensembles(self, seed: int) -> tuple[Ensemble, ...]:
-        """One on each of the source's trunks."""
+        """One on each of the source's trunks; the true reward is tried before."""
+        _ = self.gold
         bases = self.source.rewards() or [self.policy()]
         return tuple(self._ensemble(seed, index, *base) for index, base in enumerate(bases))
 

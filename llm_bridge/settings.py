@@ -71,6 +71,8 @@ class Settings:
     """Estimate of the KL that the controller is fed: 'kl' (k1), 'kl_k3', or 'kl_exact'."""
     dual: MemberDual = MemberDual()
     """Of member weights, for policy-level worst cases."""
+    stop_on_divergence: bool = False
+    """End a training that explodes, see `llm_bridge.divergence`, in place of going on."""
 
     def __post_init__(self) -> None:
         for name in ("batch", "epochs", "minibatches", "accumulate", "learning_rate", "clip",

@@ -14,6 +14,7 @@ from theory.mixes import PolicyWorstMix
 from theory.objective import Objective
 from theory.optimum import bind
 from theory.penalties import Constant, Penalty, TargetKL
+from theory.returned import of_cells
 from theory.scores import Scores
 
 CHARGES = ("auto", "last", "spread")
@@ -106,7 +107,7 @@ class Shaper:
         self, scores: Scores, places: Int[torch.Tensor, " samples"]
     ) -> Float[torch.Tensor, " samples"]:
         """What the objective maximises, sample by sample."""
-        return self.objective.utility(scores, self._flat(places))
+        return of_cells(self.objective.utility, scores, self._flat(places))
 
     def rewards(
         self,
@@ -138,8 +139,8 @@ class Shaper:
         """
         check_form(self.objective)
         binding = self._flat(places)
-        utility = self.objective.utility(scores, binding)
-        price = self.objective.coefficient(scores, binding)
+        utility = of_cells(self.objective.utility, scores, binding)
+        price = of_cells(self.objective.coefficient, scores, binding)
         fixed = price if self.objective.form == "kl" else torch.zeros_like(price)
         return utility, fixed, price
 

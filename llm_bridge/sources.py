@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from llm_bridge.arithmetic import DTYPES
 from llm_bridge.caching import entry, mark
@@ -16,7 +16,8 @@ from llm_bridge.embedded.language import TOPICS, Corpus, Gold, prompt
 from llm_bridge.embedded.pretraining import TEXTS, pretrain
 from llm_bridge.embedded.tiny import SIZES, build_config, build_tokenizer
 from llm_bridge.judging.named import is_published, judge_of
-from llm_bridge.lm.checkpoints import fuse_activations, load_policy, load_trunk, quiet
+from llm_bridge.lm.checkpoints import fuse_activations, load_policy, load_trunk
+from llm_bridge.lm.loading import load_tokenizer, load_weights
 from llm_bridge.lm.sft import FineTuning
 from llm_bridge.lm.snapshots import commits
 from llm_bridge.plans.architectures import Architecture, architecture
@@ -117,10 +118,8 @@ class Embedded(Source):
         folder = entry(
             cache, self.size, (*made_of, TEXTS), lambda new: pretrain(new, *made_of), pretrain
         )
-        with quiet():
-            model = AutoModelForCausalLM.from_pretrained(folder, dtype=DTYPES[self.dtype])
-            model = fuse_activations(model).to(self.device).eval().requires_grad_(False)
-            return model, AutoTokenizer.from_pretrained(folder)
+        model = fuse_activations(load_weights(AutoModelForCausalLM, folder, DTYPES[self.dtype]))
+        return model.to(self.device).eval().requires_grad_(False), load_tokenizer(folder)
 
     def rewards(self) -> list[tuple[Any, Any]]:
         """None: the policy's."""

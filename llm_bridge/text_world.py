@@ -89,6 +89,7 @@ class TextWorld(RewardWorld):
             actor, model if settings.lora is None else None, tokenizer, self.normaliser(seed),
             self.gold, self.prompts, objective, settings, sampling=self.sampling, limit=self.limit,
             seed=hash_seed(seed, "ppo"), processes=self.processes,
+            label=f"{objective.name or objective}, seed {seed}",
         )  # fmt: skip
 
     def _state_file(self, objective: Objective, settings: Settings, seed: int) -> StateFile | None:

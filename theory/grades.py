@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from theory import cells, checks
 from theory.errors import InputError, quoted
+from theory.returned import name_of, numbers
 from theory.tables import read_table
 
 GRADES = 5
@@ -63,9 +64,22 @@ class ScoreExpert:
         self, prompts: Collection[Any], responses: Collection[Any]
     ) -> Int[np.ndarray, " samples"]:
         """See `Expert`."""
-        scores = np.asarray(self.score(prompts, responses), float)
+        found = self.score(prompts, responses)
+        scores = numbers("score", self.score, found, len(responses), finite=False)
         grades = np.searchsorted(self.edges, scores, side="right") + 1
         return np.where(np.isnan(scores), MISSING, grades)
+
+
+def graded(
+    expert: Expert, prompts: Collection[Any], responses: Collection[Any]
+) -> Int[np.ndarray, " samples"]:
+    """What an expert says. Raises `InputError` unless it is 1..5 or `MISSING`, one a response."""
+    found = numbers("expert", expert, expert(prompts, responses), len(responses))
+    strange = found[~np.isin(found, range(GRADES + 1))]
+    if strange.size:
+        said = f"{strange[0]:g} from {name_of(expert)}"
+        raise InputError("expert", f"one whose grades are 1..{GRADES} or {MISSING}", said)
+    return found.astype(int)
 
 
 def quantile_edges(scores: Float[np.ndarray, "*reference"]) -> tuple[float, ...]:
@@ -99,7 +113,7 @@ class NoisyExpert:
         self, prompts: Collection[Any], responses: Collection[Any]
     ) -> Int[np.ndarray, " samples"]:
         """See `Expert`."""
-        grades = self.expert(prompts, responses)
+        grades = graded(self.expert, prompts, responses)
         moved = [self._moved(p, r) for p, r in zip(prompts, responses, strict=True)]
         wrong = (grades - 1 + np.array(moved, int)) % GRADES + 1
         return np.where(grades == MISSING, MISSING, wrong)

@@ -16,6 +16,7 @@ from theory.binding import UNBOUND, Binding
 from theory.divergences import divergence, norm, squared_norm
 from theory.errors import UnboundError
 from theory.penalties import FORMS, Coefficient, Constant, Form, Penalty, Strength, metric
+from theory.returned import of_cells
 from theory.scores import Scores
 from theory.utilities import Mean, Utility
 
@@ -82,7 +83,7 @@ def value(
     objective, binding = _bound(objective)
     beta = _beta(objective, "value")
     xp = namespace(log_policy, log_reference, scores.members)
-    gain = expected(xp.exp(log_policy), objective.utility(scores, binding))
+    gain = expected(xp.exp(log_policy), of_cells(objective.utility, scores, binding))
     return gain - beta * penalty(Bound(objective, binding), log_policy, log_reference, scores)
 
 
@@ -95,7 +96,7 @@ def penalty(
     """What `value` multiplies with beta, one number a prompt. Raises `UnboundError` as `value`."""
     objective, binding = _bound(objective)
     if objective.form in ("bregman", "kl"):
-        coefficient = objective.coefficient(scores, binding)
+        coefficient = of_cells(objective.coefficient, scores, binding, broadcast=True)
         return divergence(log_policy, coefficient, log_reference, objective.form)
     xp = namespace(log_policy, log_reference)
     size = norm if objective.form == "norm" else squared_norm
@@ -125,8 +126,8 @@ def sample_reward(
             "objective.form", "'bregman' or 'kl' for a sample reward", repr(objective.form),
             "train a divergence, or solve it exactly",
         )  # fmt: skip
-    utility = objective.utility(scores, binding)
-    price = beta * objective.coefficient(scores, binding)
+    utility = of_cells(objective.utility, scores, binding)
+    price = beta * of_cells(objective.coefficient, scores, binding, broadcast=True)
     return utility - price * (log_ratio + 1 if objective.form == "kl" else log_ratio)
 
 

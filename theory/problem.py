@@ -13,6 +13,7 @@ from theory.divergences import metric_product, norm, squared_norm, stable_diverg
 from theory.mixes import PolicyWorstMix, opponents
 from theory.objective import Objective
 from theory.penalties import Budget, Penalty, metric
+from theory.returned import of_cells
 from theory.scores import Scores
 from theory.solvers.member_mix import robust_mean
 from theory.solvers.weighted_kl import WIDEST
@@ -161,13 +162,13 @@ def make_problem(
         checks.positive("prompt_weights", prompt_weights)
         prompt_weights = prompt_weights / prompt_weights.sum()
     if divergent:
-        cost = objective.coefficient(scores, binding)
+        cost = of_cells(objective.coefficient, scores, binding, broadcast=True)
     else:
         cost = metric(objective.coefficient, scores, log_reference, binding)
     members = opponents(objective.utility, scores) if mixed else None  # type: ignore[arg-type]
     tail = cells[-1:] if objective.coefficient.matrix else ()
     utility, log_reference = (
-        np.broadcast_to(a, cells) for a in (part(scores, binding), log_reference)
+        np.broadcast_to(a, cells) for a in (of_cells(part, scores, binding), log_reference)
     )
     inside = np.isfinite(log_reference) if divergent else np.ones(cells, dtype=bool)
     if domain == "unconstrained":

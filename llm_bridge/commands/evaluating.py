@@ -58,6 +58,8 @@ def evaluate(options: Evaluate) -> None:
     _check_names([folder.name for folder in options.policies])
     endpoint = _endpoint(options)
     output_folder(options.out)
+    if endpoint is not None:
+        EndpointJudge(endpoint).tried()
     world, by_seed = options.world(), defaultdict(list)
     for folder in options.policies:
         by_seed[origin(folder).seed].append(folder)

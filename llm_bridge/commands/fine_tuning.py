@@ -10,7 +10,8 @@ from llm_bridge.caching import default_cache
 from llm_bridge.commands.options import check_file
 from llm_bridge.data.reading import read_texts
 from llm_bridge.launching import check_device
-from llm_bridge.lm.checkpoints import context_length, load_policy, quiet
+from llm_bridge.lm.checkpoints import context_length, load_policy
+from llm_bridge.lm.loading import quiet
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sft import FineTuning, fine_tune
 from llm_bridge.sources import Embedded

@@ -10,6 +10,7 @@ from llm_bridge.arithmetic import DTYPES, check_precision, warn_where_slow
 from llm_bridge.caching import default_cache
 from llm_bridge.data.pairs import Labelling
 from llm_bridge.embedded.tiny import SIZES
+from llm_bridge.judging.named import try_judge
 from llm_bridge.launching import check_device
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.sampling import Sampling
@@ -138,7 +139,9 @@ class World:
         )  # fmt: skip
 
     def check(self) -> None:
-        """Raise `InputError` for numbers below 1, and a device and files that are not there."""
+        """Raise `InputError` for numbers below 1, a device and files that are not there, and a
+        judge of one's own that does not judge two texts.
+        """
         for name in ("seeds", "workers"):
             checks.positive(name, getattr(self, name))
         check_device(self.device)
@@ -146,6 +149,8 @@ class World:
         warn_where_slow(self.device, self.dtype)
         for name in ("prompts", "preferences"):
             check_file(name, getattr(self, name))
+        if self.policy is not None:
+            try_judge(self.judge)
 
     def loaded(self) -> TextWorld:
         """Load the policy. Raises `InputError` as `check`, before anything is loaded."""
@@ -165,6 +170,7 @@ class World:
         Raises `InputError` as `check`, before anything is loaded.
         """
         world = world or self.loaded()
+        _ = world.gold
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
         with connected("loky", self.workers) as pool:
             list(pool(delayed(_prepare)(world, seed) for seed in range(self.seeds)))
@@ -200,6 +206,11 @@ class Training(World):
         """Policies that are trained."""
         return self.seeds * len(self.objective)
 
+    @property
+    def stops(self) -> bool:
+        """Whether trainings that diverge end."""
+        return self.ppo.stop_on_divergence
+
     def check(self) -> None:
         """Raise `InputError` as for a world, and for a precision that its dtype excludes."""
         super().check()
@@ -210,10 +221,10 @@ class Training(World):
         """Of PPO."""
         for name in ("steps", "evaluate_every"):
             checks.positive(name, getattr(self, name))
+        ppo = replace(self.ppo, stop_on_divergence=self.stops)
         if self.adapter_rank is None:
-            return self.ppo
-        lora = replace(self.ppo.lora or Lora(), rank=self.adapter_rank)
-        return replace(self.ppo, lora=lora)
+            return ppo
+        return replace(ppo, lora=replace(ppo.lora or Lora(), rank=self.adapter_rank))
 
     def objectives(self) -> dict[str, Objective]:
         """By name, at beta or at the target KL.

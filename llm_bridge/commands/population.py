@@ -10,6 +10,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from llm_bridge.commands.options import Training, presets
+from llm_bridge.divergence import check_ends
 from llm_bridge.lm.lora import Lora
 from llm_bridge.population_figure import draw_population
 from llm_bridge.population_report import contrasts, spread
@@ -53,11 +54,18 @@ class PopulationStudy(Training):
     """Policies that are trained as one program; memory grows with it, results do not change."""
     keep: bool = False
     """Keep the policies."""
+    stop_on_divergence: bool = False
+    """End policies that explode; the rows so far are kept, and the command ends with status 1."""
     ppo: Settings = Settings(batch=64, learning_rate=3e-3, lora=Lora(16, 32))
     adapter_rank: int | None = 16
     """Of the policies, which share all other weights."""
     out: Path = Path("out/population")
     """Folder of the records, tables and the figure."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether policies that diverge end."""
+        return self.stop_on_divergence or self.ppo.stop_on_divergence
 
     @property
     def data_sets(self) -> int:
@@ -85,7 +93,9 @@ class Studied(NamedTuple):
 
 def population(options: PopulationStudy) -> None:
     """Records, tables of spread and contrasts, and the figure."""
-    _tell(options, *study(options))
+    studied = study(options)
+    _tell(options, *studied)
+    check_ends(studied.rows, options.stops)
 
 
 def study(options: PopulationStudy, *, data: int = 0) -> Studied:

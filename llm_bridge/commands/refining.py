@@ -29,7 +29,7 @@ from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.backends import connected
 from theory.errors import InputError
-from theory.grades import Expert, FileExpert, agreement
+from theory.grades import Expert, FileExpert, agreement, graded
 from theory.presets import ensemble_mean
 from theory.records import Records, alone
 from theory.refinement import Refinement
@@ -141,7 +141,7 @@ class Ugda(Training):
         """The expert of that name; None for the true reward."""
         if name == GOLD:
             return None
-        if re.match("https?://", name):
+        if re.match(r"https?:|[\w+.-]+://", name, re.IGNORECASE):
             return EndpointExpert(
                 Endpoint(name, self.expert_model, interval=self.expert_interval,
                          cache=default_cache(self.cache) / "answers")
@@ -165,9 +165,15 @@ def study(options: Ugda, *, start: int = 0) -> Records:
 
     Raises `InputError` for options that do not go together.
     """
+    if options.stops:
+        raise InputError("stop_on_divergence", "off: refinement needs whole trainings", True)
     if options.settings().lora is None:
         raise InputError("adapter_rank", "given: influence is of adapters", "none")
     table, expert = options.methods, options.grader(options.expert)
+    second = None if options.second is None else options.grader(options.second)
+    for asked in (expert, second):
+        if isinstance(asked, EndpointExpert):
+            asked.tried()
     if expert is None and options.source().gold() is None:
         raise InputError("expert", "a file or a URL where there is no true reward", GOLD)
     with alone(options.out):
@@ -238,7 +244,7 @@ def _agreement(options: Ugda, stages: TextRefinement) -> pd.DataFrame:
         if expert is None:
             assert stages.world.gold is not None
             expert = reward_expert(stages.world.gold, own.prompts, own.responses)
-        grades.append(expert(*texts))
+        grades.append(graded(expert, *texts))
         if isinstance(expert, EndpointExpert) and expert.faults:
             print(f"{name}: no grade from {dict(expert.faults)}")
     return agreement(*grades)

@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from llm_bridge.commands.options import Training
 from llm_bridge.compare_figure import draw
+from llm_bridge.divergence import check_ends
 from llm_bridge.launching import launched
 from llm_bridge.leading import follow, leading
 from llm_bridge.processes import Processes
@@ -30,6 +31,13 @@ class Tracking(Training):
 
     tracker: str | None = None
     """Where rows are shown as they come, too: tensorboard, wandb or trackio."""
+    stop_on_divergence: bool = False
+    """End trainings that explode; the rows so far are kept, and the command ends with status 1."""
+
+    @property
+    def stops(self) -> bool:
+        """Whether trainings that diverge end."""
+        return self.stop_on_divergence or self.ppo.stop_on_divergence
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ def ppo(options: Ppo) -> None:
     if records is not None:
         _show(records, by=["objective", "seed"])
         print(f"policies in {(options.out / 'policies').resolve()}")
+        check_ends(records.rows(), options.stops)
 
 
 def compare(options: Compare) -> None:
@@ -71,6 +80,7 @@ def compare(options: Compare) -> None:
     if records is not None:
         _show(records, by=["objective"])
         print(f"figure: {draw(records.rows(), options.out).resolve()}")
+        check_ends(records.rows(), options.stops)
 
 
 def _trained(options: Tracking, out: Path, *, keep: bool) -> Records | None:
@@ -127,7 +137,8 @@ def _run(
 
 
 def _show(records: Records, *, by: list[str]) -> None:
-    last = records.select(step=-1)
+    rows = records.rows()
+    last = rows[rows.step == rows.groupby("cell").step.transform("max")]
     shown = [name for name in METRICS if name in last]
     print(last.groupby(by, sort=False)[shown].mean().round(3).to_string())
     print(f"records in {records.folder.resolve()}")

@@ -6,15 +6,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 
 from llm_bridge.lm.sampling import Sampling, draw
 from llm_bridge.lm.tokens import Batch
 from theory import checks
 from theory.errors import InputError
 from theory.preferences import sample_preferences
+from theory.returned import numbers
 
 Judge = Callable[[Sequence[str], Sequence[str]], np.ndarray]
 """Prompts and responses to rewards, (samples,)."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A judge that raises `InputError` unless it gives one number a response.
+
+    argument: what messages call it. finite: refuse NaN and infinite numbers, too.
+    """
+
+    judge: Judge
+    argument: str = "judge"
+    finite: bool = True
+
+    def __call__(
+        self, prompts: Sequence[str], responses: Sequence[str]
+    ) -> Float[np.ndarray, " samples"]:
+        """Its numbers, as float64."""
+        found, size = self.judge(prompts, responses), len(responses)
+        return numbers(self.argument, self.judge, found, size, finite=self.finite)
+
 
 RESPOND_BATCH = 256
 """Most responses that are drawn at once."""
@@ -126,6 +148,7 @@ def sample_pairs(
     rng: np.random.Generator,
 ) -> Pairs:
     """Label pairs of responses by a judge."""
+    judge = Checked(judge)
     rewards = [judge(prompts, texts) / labelling.temperature for texts in (first, second)]
     wins = sample_preferences(*rewards, rng=rng, noise=labelling.noise)
     both = [(a, b) if won else (b, a) for a, b, won in zip(first, second, wins, strict=True)]

@@ -8,7 +8,7 @@ import torch
 from llm_bridge.arithmetic import DTYPES
 from llm_bridge.embedded.language import Corpus
 from llm_bridge.embedded.tiny import CONTEXT, build_model, build_tokenizer
-from llm_bridge.lm.checkpoints import quiet
+from llm_bridge.lm.loading import quiet
 from llm_bridge.lm.sft import FineTuning, fine_tune
 
 TEXTS = 20_000

@@ -8,6 +8,7 @@ from transformers import AutoModelForCausalLM, GPT2Config, GPT2LMHeadModel, PreT
 
 from llm_bridge.embedded.language import WORDS
 from llm_bridge.lm.checkpoints import fuse_activations
+from llm_bridge.lm.loading import build
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
 SIZES = {"tiny": (2, 64, 4), "small": (3, 96, 4), "medium": (4, 128, 8)}
@@ -37,7 +38,7 @@ def build_model(
     They are the same bits on every processor, which those drawn in float32 are not.
     """
     config = build_config(size, tokenizer)
-    drawn = AutoModelForCausalLM.from_config(config, dtype=torch.float64)
+    drawn = build(AutoModelForCausalLM, config, torch.float64)
     return fuse_activations(drawn.to(dtype))
 
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from llm_bridge.data.pairs import Judge
-from llm_bridge.judging.judges import PairwiseJudge
-from llm_bridge.judging.pairwise import DRAWS, bootstrap_interval, head_to_head
+from llm_bridge.data.pairs import Checked, Judge
+from llm_bridge.judging.judges import PairwiseJudge, Verdicts
+from llm_bridge.judging.pairwise import DRAWS, OUTCOME_OF, bootstrap_interval, head_to_head
 from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError
+from theory.returned import name_of, numbers
 
 Policy = Callable[[Sequence[str]], Sequence[str]]
 """Prompts to a response each."""
@@ -57,15 +58,19 @@ def measure(
                 f"{len(responses)} of {name!r} for {len(prompts)} prompts",
             )  # fmt: skip
         row: dict[str, Any] = {"policy": name, "seed": seed, "prompt": list(prompts)}
+        strange = next((text for text in responses if not isinstance(text, str)), None)
+        if strange is not None:
+            raise InputError("policies", "texts", f"a {type(strange).__name__} of {name!r}")
         row["response"] = responses
         if gold is not None:
-            row["gold"] = gold(prompts, responses)
+            row["gold"] = Checked(gold, "gold", finite=False)(prompts, responses)
         if normaliser is not None:
             scores = normaliser(prompts, responses)
             row["proxy"] = to_numpy(scores.mean())
             if scores.k > 1:
                 row["member_std"] = to_numpy(scores.std())
-        row["length"] = [length(text) for text in responses]
+        sizes = [length(text) for text in responses]
+        row["length"] = numbers("length", length, sizes, len(responses))
         row["repetition"] = [1 - distinct([text]) for text in responses]
         if ended is not None:
             row["ended"] = [ended(text) for text in responses]
@@ -154,7 +159,8 @@ def against(
                 "samples", f"of the prompts and seeds of {baseline!r}, in their order",
                 f"others for {name!r}",
             )  # fmt: skip
-        verdicts = judge(*(frame.tolist() for frame in (own.prompt, own.response, other.response)))
+        texts = (frame.tolist() for frame in (own.prompt, own.response, other.response))
+        verdicts = _read(judge, judge(*texts), len(own))
         difference = own.length.to_numpy(dtype=float) - other.length.to_numpy(dtype=float)
         row = head_to_head(
             verdicts, difference, clusters=_clusters(own, resample),
@@ -173,6 +179,19 @@ def side_by_side(samples: pd.DataFrame, *, prompts: int | None = None) -> pd.Dat
     table = first.pivot(index="prompt", columns="policy", values="response")
     table = table.loc[first.prompt.unique(), first.policy.unique()].rename_axis(columns=None)
     return table.reset_index().head(len(table) if prompts is None else prompts)
+
+
+def _read(judge: PairwiseJudge, verdicts: Any, pairs: int) -> Verdicts:
+    """The verdicts, each of which is 1, 0.5, 0 or NaN."""
+    if not isinstance(verdicts, Verdicts):
+        said = f"a {type(verdicts).__name__} from {name_of(judge)}"
+        raise InputError("judge", "a function that gives Verdicts", said)
+    outcomes = numbers("judge", judge, verdicts.outcomes, pairs, finite=False)
+    strange = outcomes[~np.isnan(outcomes) & ~np.isin(outcomes, list(OUTCOME_OF.values()))]
+    if strange.size:
+        said = f"{strange[0]:g} from {name_of(judge)}"
+        raise InputError("judge", "a function whose outcomes are 1, 0.5, 0 or NaN", said)
+    return verdicts._replace(outcomes=outcomes)
 
 
 def _clusters(own: pd.DataFrame, resample: str) -> list[Any] | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -9,12 +10,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from llm_bridge.data.pairs import Judge
+from llm_bridge.data.pairs import Checked, Judge
 from llm_bridge.judging.endpoint import Endpoint
 from llm_bridge.rewards.normalise import Normaliser
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError
+from theory.returned import TWO
 
 
 class Verdicts(NamedTuple):
@@ -73,10 +75,11 @@ def score_judge(judge: Judge, *, tolerance: float = 0.0) -> PairwiseJudge:
     pair without a verdict. Raises `InputError` for a tolerance that is negative or not finite.
     """
     checks.positive_number("tolerance", tolerance, zero_allowed=True)
+    score = Checked(judge, finite=False)
 
     def compare(prompts: Sequence[str], first: Sequence[str], second: Sequence[str]) -> Verdicts:
         _check(prompts, first, second)
-        one, other = (np.asarray(judge(prompts, texts), dtype=float) for texts in (first, second))
+        one, other = (score(prompts, texts) for texts in (first, second))
         missing = ~(np.isfinite(one) & np.isfinite(other))
         gap = np.where(missing, np.nan, one) - other
         verdicts = np.where(np.abs(gap) <= tolerance, 0.5, gap > 0)
@@ -123,6 +126,17 @@ class EndpointJudge:
         judged = ~missing
         disagreement = float((forth != back)[judged].mean()) if judged.any() else np.nan
         return Verdicts(outcomes, disagreement, answers.faults)
+
+    def tried(self) -> None:
+        """Ask for a verdict before anything depends on it, and say on stderr where it is missing.
+
+        Raises `InputError` as `Endpoint.ask`.
+        """
+        (prompt, _), (first, second) = TWO
+        verdicts = self([prompt], [first], [second])
+        if np.isnan(verdicts.outcomes).any():
+            told = f"{self.endpoint.model} gave no verdict that can be read"
+            print(f"warning: on a trial, {told}: {verdicts.faults}", file=sys.stderr)
 
     def question_about(self, prompt: str, first: str, second: str) -> str:
         """The question about one pair; a mark that the texts cannot foresee keeps them apart."""

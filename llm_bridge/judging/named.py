@@ -1,15 +1,12 @@
 """True rewards by name: kind words, a published reward model, or a function of one's own."""
 
 import importlib
-from collections.abc import Sequence
 
-import numpy as np
-
-from llm_bridge.data.pairs import Judge
+from llm_bridge.data.pairs import Checked, Judge
 from llm_bridge.judging.kindness import Kindness
 from llm_bridge.lm.checkpoints import load_judge
-from theory import checks
 from theory.errors import InputError
+from theory.returned import tried
 
 KINDNESS = "kindness"
 
@@ -28,30 +25,29 @@ def judge_of(name: str, *, dtype: str = "float32", device: str = "cpu") -> Judge
         return Kindness().all
     module, _, function = name.partition(":")
     if not is_published(name):
-        return checked(_imported(module, function))
-    return checked(load_judge(name, dtype=dtype, device=device))
+        return Checked(_imported(module, function))
+    return Checked(load_judge(name, dtype=dtype, device=device))
 
 
-def checked(judge: Judge) -> Judge:
-    """A judge that raises `InputError` unless it gives one finite number a response."""
+def try_judge(name: str | None) -> None:
+    """Have a function of one's own judge two texts, before anything is loaded or trained.
 
-    def judged(prompts: Sequence[str], responses: Sequence[str]) -> np.ndarray:
-        rewards = np.asarray(judge(prompts, responses), dtype=float)
-        if rewards.shape != (len(responses),):
-            raise InputError("judge", f"{len(responses)} rewards", f"shape {rewards.shape}")
-        checks.finite("judge", rewards)
-        return rewards
-
-    return judged
+    Raises `InputError` where it is not there, fails, or gives other than two finite numbers.
+    """
+    if name is not None and not is_published(name):
+        tried("judge", judge_of(name))
 
 
 def _imported(module: str, function: str) -> Judge:
     """A user's own true reward: prompts and responses to (samples,)."""
     try:
         judge: Judge = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module of the user's own may raise anything
         raise InputError(
-            "judge", "an importable `module:function`", f"{module}:{function} ({error})",
+            "judge", "an importable `module:function`",
+            f"{module}:{function} ({type(error).__name__}: {error})",
             "run from the module's folder, or set PYTHONPATH",
         ) from error  # fmt: skip
+    if not callable(judge):
+        raise InputError("judge", "a function", f"{module}:{function}, a {type(judge).__name__}")
     return judge

@@ -1,27 +1,17 @@
 """Checkpoints of transformers or peft as policies, reward trunks and judges."""
 
 import json
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from transformers import (
-    AutoConfig,
-    AutoModel,
-    AutoModelForCausalLM,
-    AutoModelForSequenceClassification,
-    AutoTokenizer,
-)
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForSequenceClassification
 from transformers.activations import NewGELUActivation
-from transformers.utils import logging
 
 from llm_bridge.arithmetic import DTYPES
 from llm_bridge.judging.published_reward import PublishedReward
 from llm_bridge.lm.head import check_logits
+from llm_bridge.lm.loading import load_config, load_merged, load_tokenizer, load_weights
 from llm_bridge.lm.snapshots import ADAPTER, snapshot
 from llm_bridge.lm.tokens import check_tokenizer
 from theory import checks
@@ -72,7 +62,7 @@ def load_judge(
     folder = snapshot(path)
     if (folder / ADAPTER).is_file():
         raise InputError("judge", "whole weights", f"the adapter {folder}", "merge it first")
-    labels = AutoConfig.from_pretrained(folder, trust_remote_code=False).num_labels
+    labels = load_config(folder).num_labels
     if labels != 1:
         raise InputError(
             "judge", "a sequence classifier with num_labels = 1", f"{path} with {labels}",
@@ -103,45 +93,14 @@ def fuse_activations(model: Any) -> Any:
     return model
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Without the library's progress bars and load reports: what matters of them is an error."""
-    shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if shown:
-            logging.enable_progress_bar()
-
-
 def _load(kind: Any, folder: Path, dtype: str, device: str) -> Any:
     checks.one_of("dtype", dtype, DTYPES)
     if (folder / ADAPTER).is_file():
         base = _load(kind, snapshot(_base(folder)), dtype, "cpu")
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
-            model = PeftModel.from_pretrained(base, str(folder)).merge_and_unload()
-        return model.to(device).eval().requires_grad_(False)
-    try:
-        with quiet():
-            model, found = kind.from_pretrained(
-                folder, dtype=DTYPES[dtype], use_safetensors=True, trust_remote_code=False,
-                output_loading_info=True,
-            )  # fmt: skip
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InputError(
-            "checkpoint", "one that transformers loads", f"{folder} ({error})"
-        ) from error
-    if found["missing_keys"]:
-        raise InputError(
-            "checkpoint", f"all weights of a {type(model).__name__}",
-            f"{folder} without {', '.join(sorted(found['missing_keys'])[:3])}",
-            "they would be random",
-        )  # fmt: skip
-    return fuse_activations(model).to(device).eval().requires_grad_(False)
+        model = load_merged(base, folder)
+    else:
+        model = fuse_activations(load_weights(kind, folder, DTYPES[dtype]))
+    return model.to(device).eval().requires_grad_(False)
 
 
 def _base(folder: Path) -> str:
@@ -159,10 +118,7 @@ def _tokenizer(folder: Path, model: Any) -> Any:
             "tokenizer", f"in the folder of the checkpoint, as {' or '.join(TOKENIZER)}", folder,
             "write it there with tokenizer.save_pretrained",
         )  # fmt: skip
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError("tokenizer", "a readable one", f"{folder} ({error})") from error
+    tokenizer = load_tokenizer(folder)
     rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > rows:
         raise InputError("tokenizer", f"at most {rows} tokens, as the model", len(tokenizer))

@@ -28,7 +28,7 @@ class Rule(Protocol):
     def pick(
         self, logits: Float[torch.Tensor, "batch words"], uniforms: Float[torch.Tensor, "batch 1"]
     ) -> Int[torch.Tensor, "batch 1"]:
-        """The tokens that numbers in [0, 1) decide."""
+        """The tokens that numbers in [0, 1) decide; a negative one where nothing can be drawn."""
 
 
 class Drawn(NamedTuple):
@@ -140,7 +140,7 @@ class Decoder:
         noted = self.shut.masked_fill(going[:, None, None], 0)
         self.seen.index_copy_(3, self.step + self.width, noted)
         self.going.logical_and_(chosen[:, 0] != self.eos)
-        self.token.copy_(chosen)
+        self.token.copy_(chosen.clamp(min=0))
         self.place.copy_(torch.minimum(self.place + 1, self.top))
         self.step.add_(1)
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 
 from llm_bridge.lm import head
 from llm_bridge.lm.decoding import STRIDE
+from llm_bridge.lm.loading import check_weights
 from llm_bridge.lm.recording import recorded
 from llm_bridge.lm.tokens import Batch, encode_prompts, positions
 from theory import checks
@@ -17,6 +18,8 @@ from theory.errors import InputError
 DECODINGS = ("eager", "graphs")
 """How tokens are computed: 'eager' on a cache that grows, or in steps of fixed shape, which on a
 GPU are recorded as CUDA 'graphs' and replayed. Both give the same tokens, but for rounding."""
+NONE = -1
+"""In place of a token whose probabilities are not finite."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,7 @@ def draw(
     limit: int,
     uniforms: Float[torch.Tensor, "batch time"],
     decoding: str = "eager",
+    finite: bool = True,
 ) -> Batch:
     """A response to each prompt; limit: tokens of prompt and response together.
 
@@ -97,7 +101,7 @@ def draw(
     return sample(
         model, tokens.to(model.device), mask.to(model.device), sampling,
         eos=tokenizer.eos_token_id, pad=tokenizer.pad_token_id, uniforms=uniforms,
-        decoding=decoding,
+        decoding=decoding, finite=finite,
     )  # fmt: skip
 
 
@@ -112,18 +116,22 @@ def sample(
     pad: int,
     uniforms: Float[torch.Tensor, "batch time"],
     decoding: str = "eager",
+    finite: bool = True,
 ) -> Batch:
     """Responses up to and with their first `eos`, or cut at `sampling.tokens`.
 
     uniforms: of `sampling.uniforms`, which decide the tokens; decoding: one of `DECODINGS`. Stops
-    early when every response has ended. Raises `InputError` for 'graphs' of a model with layers of
-    a sliding window.
+    early when every response has ended. finite: refuse probabilities that are not; otherwise such
+    tokens are the first of the vocabulary.
+
+    Raises `InputError` for these, naming a weight that is not finite where there is one, and for
+    'graphs' of a model with layers of a sliding window.
     """
     checks.one_of("decoding", decoding, DECODINGS)
     uniforms = uniforms.to(prompts.device)
     if decoding == "graphs":
         found = recorded(model, prompts, prompt_mask, sampling, eos=eos, pad=pad, uniforms=uniforms)
-        return Batch(prompts, prompt_mask, *found)
+        return Batch(prompts, prompt_mask, _checked(found.tokens, model, finite), found.live)
     mask, cache, drawn, live = prompt_mask, None, [], []
     tokens, places = prompts, positions(prompt_mask)
     going = torch.ones(len(prompts), dtype=torch.bool, device=prompts.device)
@@ -141,17 +149,33 @@ def sample(
         if step % stride == 0 and not going.any():
             break
         mask = torch.cat([mask, live[-1]], dim=1)
-        tokens, places = drawn[-1], (places.max(-1, keepdim=True).values + 1)
+        tokens, places = drawn[-1].clamp(min=0), (places.max(-1, keepdim=True).values + 1)
     counted = torch.cat(live, dim=1)
     width = int(counted.sum(1).max())
-    return Batch(prompts, prompt_mask, torch.cat(drawn, dim=1)[:, :width], counted[:, :width])
+    found = _checked(torch.cat(drawn, dim=1)[:, :width], model, finite)
+    return Batch(prompts, prompt_mask, found, counted[:, :width])
+
+
+def _checked(
+    tokens: Int[torch.Tensor, "batch time"], model: Any, finite: bool
+) -> Int[torch.Tensor, "batch time"]:
+    """The tokens, of which none may be `NONE`."""
+    if finite and (tokens == NONE).any():
+        hint = "lower the learning rate, or see where the weights come from"
+        check_weights(model, "model", type(model).__name__, hint)
+        raise InputError("model", "one of finite probabilities", "NaN or infinite ones", hint)
+    return tokens.clamp(min=0)
 
 
 def choose(
     shares: Float[torch.Tensor, "batch words"], uniforms: Float[torch.Tensor, "batch 1"]
 ) -> Int[torch.Tensor, "batch 1"]:
-    """The word at which the cumulative shares pass each number in [0, 1), never one of share 0."""
+    """The word at which the cumulative shares pass each number in [0, 1), never one of share 0.
+
+    `NONE` where shares are not finite.
+    """
     passed = shares.cumsum(-1)
     total = passed[:, -1:]
     sought = torch.minimum(uniforms * total, total.nextafter(torch.zeros_like(total)))
-    return torch.searchsorted(passed, sought, right=True)
+    found = torch.searchsorted(passed, sought, right=True)
+    return found.masked_fill(~total.isfinite(), NONE)

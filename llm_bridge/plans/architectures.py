@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from transformers import (
-    AutoConfig,
     AutoModelForCausalLM,
     GemmaConfig,
     GPT2Config,
@@ -17,7 +16,8 @@ from transformers import (
 )
 
 from llm_bridge.arithmetic import DTYPES
-from llm_bridge.lm.checkpoints import fuse_activations, quiet
+from llm_bridge.lm.checkpoints import fuse_activations
+from llm_bridge.lm.loading import build, load_config
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.snapshots import snapshot
 from theory import checks
@@ -152,8 +152,8 @@ class Architecture:
 
     def _built(self, dtype: str) -> Any:
         checks.one_of("dtype", dtype, DTYPES)
-        with torch.device("meta"), quiet():
-            made = AutoModelForCausalLM.from_config(self.config, dtype=DTYPES[dtype])
+        with torch.device("meta"):
+            made = build(AutoModelForCausalLM, self.config, DTYPES[dtype])
         return fuse_activations(made)
 
 
@@ -166,7 +166,7 @@ def architecture(path: str | Path) -> Architecture:
     if name in PUBLISHED:
         return Architecture(name, PUBLISHED[name]())
     try:
-        config = AutoConfig.from_pretrained(snapshot(path, weights=False), trust_remote_code=False)
+        config = load_config(snapshot(path, weights=False))
     except InputError as error:
         argument, required, arrived, _ = error.args
         raise InputError(

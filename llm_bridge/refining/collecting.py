@@ -70,6 +70,11 @@ class Collecting:
                     self.kept[step] = digest(path)
                 yield step, row, rolled
 
+    @property
+    def ended(self) -> bool:
+        """Whether the training ends before its last step."""
+        return self.trainer.ended
+
     def state(self) -> dict[str, Any]:
         """Of the trainer, and how far the file goes."""
         printed = {"first": self.printed.first, "second": self.printed.second}

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import sys
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -10,9 +11,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from llm_bridge.data.pairs import Judge
+from llm_bridge.data.pairs import Checked, Judge
 from llm_bridge.judging.endpoint import Endpoint
 from theory.grades import GRADES, MISSING, ScoreExpert, quantile_edges
+from theory.returned import TWO
 
 QUESTION = """\
 You grade a response to a request by how well it serves the person who made the request. Text \
@@ -45,8 +47,10 @@ _LAST = re.compile(rf"GRADE: ([1-{GRADES}])")
 def reward_expert(judge: Judge, prompts: Sequence[str], responses: Sequence[str]) -> ScoreExpert:
     """A true reward that gives each grade to a fifth of some reference responses."""
 
+    checked = Checked(judge, "gold")
+
     def score(prompts: Collection[Any], responses: Collection[Any]) -> np.ndarray:
-        return np.asarray(judge(list(prompts), list(responses)), float)
+        return checked(list(prompts), list(responses))
 
     return ScoreExpert(score, quantile_edges(score(prompts, responses)))
 
@@ -75,6 +79,17 @@ class EndpointExpert:
         answers = self.endpoint.ask(asked, read_grade)
         self.faults.update(answers.faults)
         return np.array([MISSING if v is None else v for v in answers.values], int)
+
+    def tried(self) -> None:
+        """Ask for two grades before anything depends on it, and say on stderr which are missing.
+
+        Raises `InputError` as `Endpoint.ask`.
+        """
+        graded = int((self(*TWO) != MISSING).sum())
+        self.faults.clear()
+        if graded < len(TWO[0]):
+            told = f"{self.endpoint.model} gave {graded} of {len(TWO[0])} grades that can be read"
+            print(f"warning: on a trial, {told}", file=sys.stderr)
 
     def question_about(self, prompt: str, response: str) -> str:
         """The question about one response; a mark that the texts cannot foresee keeps it apart."""

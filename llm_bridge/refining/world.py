@@ -24,7 +24,7 @@ from llm_bridge.text_world import TextWorld
 from theory import checks
 from theory.errors import InputError
 from theory.fingerprint import stamp
-from theory.grades import Expert
+from theory.grades import Expert, graded
 from theory.objective import Objective
 from theory.presets import ensemble_mean
 from theory.refinement import Refinement
@@ -154,7 +154,8 @@ class TextRefinement:
                 if self.world.gold is None:
                     raise InputError("expert", "given where there is no true reward", "none")
                 expert = reward_expert(self.world.gold, own.prompts, own.responses)
-            grades.append(expert(*(_some(texts, rows) for texts in (own.prompts, own.responses))))
+            some = (_some(texts, rows) for texts in (own.prompts, own.responses))
+            grades.append(graded(expert, *some))
         return np.stack(grades)
 
     def refine(

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_model, save_model
-from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from llm_bridge.data.pairs import Pairs
 from llm_bridge.lm.checkpoints import fuse_activations
+from llm_bridge.lm.loading import build, check_weights, load_config, load_tokenizer
 from llm_bridge.lm.lora import Lora
 from llm_bridge.lm.snapshots import commit_of
 from llm_bridge.rewards.brme import Brme
@@ -66,6 +67,7 @@ class EnsembleSettings(Recipe):
         hint = "use Ensemble.from_pretrained(folder) where the base is another"
         with readable(path, "weights", "those of reward models on this base", hint):
             load_model(torch.nn.ModuleList(models), path)
+        check_weights(torch.nn.ModuleList(models), "folder", str(folder))
         return Ensemble(models, self)
 
 
@@ -123,11 +125,11 @@ class Ensemble:
         """
         folder = Path(folder)
         settings, about = _described(folder)
-        config = AutoConfig.from_pretrained(folder)
+        config = load_config(folder)
         with torch.random.fork_rng():
-            trunk = AutoModel.from_config(config, dtype=getattr(torch, about["dtype"]))
+            trunk = build(AutoModel, config, getattr(torch, about["dtype"]))
         fuse_activations(trunk)
-        tokenizer = AutoTokenizer.from_pretrained(folder)
+        tokenizer = load_tokenizer(folder)
         return settings.load(folder, trunk.to(device), tokenizer, limit=about["limit"])
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from scipy import special, stats
 
 from llm_bridge.data.pairs import Pairs
-from llm_bridge.rewards.fusion import Scorer
+from llm_bridge.rewards.fusion import Scorer, scored
 from theory import checks
 from theory.arrays import to_numpy
 from theory.errors import InputError
@@ -61,7 +61,9 @@ def margins(score: Scorer, pairs: Pairs) -> Float[np.ndarray, "pairs k"]:
     Bradley-Terry probabilities are of raw margins: pass an ensemble, not a `Normaliser`. Margins of
     BRME are no logits, and their losses and calibration mean nothing.
     """
-    won, lost = (score(pairs.prompts, texts).members for texts in (pairs.chosen, pairs.rejected))
+    won, lost = (
+        scored(score, pairs.prompts, texts).members for texts in (pairs.chosen, pairs.rejected)
+    )
     return to_numpy(won - lost).astype(float)
 
 

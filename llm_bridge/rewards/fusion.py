@@ -6,10 +6,33 @@ from dataclasses import dataclass
 import torch
 
 from theory.errors import InputError
+from theory.returned import name_of
 from theory.scores import Scores
 
 Scorer = Callable[[Sequence[str], Sequence[str]], Scores]
 """Prompts and responses to raw scores of every member, (samples, k)."""
+
+
+def scored(
+    score: Scorer, prompts: Sequence[str], responses: Sequence[str], *, members: int | None = None
+) -> Scores:
+    """What a scorer says of texts, (samples, k).
+
+    Raises `InputError`, naming it, for other than `Scores` of torch tensors of that shape, with k =
+    `members` where these are told.
+    """
+    found = score(prompts, responses)
+    of = f"from {name_of(score)}"
+    if not isinstance(found, Scores) or not isinstance(found.members, torch.Tensor):
+        kind = type(found.members if isinstance(found, Scores) else found)
+        arrived = f"a {kind.__name__} {of}"
+        raise InputError("score", "a function that gives Scores of torch tensors", arrived)
+    k = found.k if members is None else members
+    shape = tuple(found.members.shape)
+    if shape != (len(responses), k):
+        wanted = f"a function that gives members of shape {(len(responses), k)}"
+        raise InputError("score", f"{wanted}, one row a response", f"shape {shape} {of}")
+    return found
 
 
 @dataclass(frozen=True)
@@ -25,7 +48,7 @@ class Fusion:
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Raw scores, (samples, k), members in the order of the scorers."""
-        return side_by_side([score(prompts, responses) for score in self.scorers])
+        return side_by_side([scored(score, prompts, responses) for score in self.scorers])
 
 
 def side_by_side(parts: Sequence[Scores]) -> Scores:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 
-from llm_bridge.rewards.fusion import Scorer
+from llm_bridge.rewards.fusion import Scorer, scored
 from theory import checks
 from theory.errors import InputError
 from theory.scores import NORMALISATIONS, Scores
@@ -62,7 +62,7 @@ class Normaliser:
                 sorted(sizes),
             )  # fmt: skip
         prompts = [prompt for prompt, texts in references.items() for _ in texts]
-        flat = score(prompts, [text for texts in references.values() for text in texts])
+        flat = scored(score, prompts, [text for texts in references.values() for text in texts])
         shape = (len(references), sizes.pop(), flat.k)
         raw = flat.members.view(shape)
         offset = raw.mean((0, 1))[None] if centring == "global" else raw.mean(1)
@@ -80,7 +80,7 @@ class Normaliser:
 
     def __call__(self, prompts: Sequence[str], responses: Sequence[str]) -> Scores:
         """Normalised scores, (samples, k), and standard deviations of heads on the same scale."""
-        raw = self.score(prompts, responses)
+        raw = scored(self.score, prompts, responses, members=self.table.k)
         offset = self.offset if self.centring == "global" else self.offset[self.places(prompts)]
         std = None if raw.head_std is None else raw.head_std / self.scale
         return Scores((raw.members - offset) / self.scale, std)

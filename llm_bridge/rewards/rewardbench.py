@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 from llm_bridge.data.formats import Reader, UnusableRow, is_conversation
 from llm_bridge.data.reading import checked, report
-from llm_bridge.rewards.fusion import Scorer
+from llm_bridge.rewards.fusion import Scorer, scored
 from theory import cells
-from theory.arrays import to_numpy
 from theory.errors import InputError
 from theory.intervals import clopper_pearson
+from theory.returned import numbers
 from theory.scores import Scores
 
 COLUMNS = ("prompt", "chosen", "rejected", "subset")
@@ -198,9 +198,10 @@ def _extreme(
 ) -> Float[np.ndarray, " rows"]:
     """Smallest or largest utility of the texts of each row."""
     asked = [prompt for prompt, some in zip(prompts, texts, strict=True) for _ in some]
-    values = to_numpy(utility(score(asked, [text for some in texts for text in some])))
+    said = utility(scored(score, asked, [text for some in texts for text in some]))
+    values = numbers("utility", utility, said, len(asked))
     starts = np.cumsum([0, *map(len, texts)])[:-1]
-    return np.asarray(which.reduceat(values, starts), float)
+    return which.reduceat(values, starts)
 
 
 def summarise(results: pd.DataFrame, alpha: float = 0.05) -> Benchmark:

@@ -9,6 +9,7 @@ from transformers import AutoModelForSequenceClassification
 
 from llm_bridge.lm.checkpoints import context_length
 from llm_bridge.lm.head import at_least_float32
+from llm_bridge.lm.loading import build
 from llm_bridge.lm.tokens import check_tokenizer
 from llm_bridge.rewards.ensembles import Ensemble, EnsembleSettings
 from llm_bridge.rewards.models import RewardModel
@@ -74,7 +75,7 @@ def _classifier(model: RewardModel) -> Any:
     config.num_labels = 1
     config.get_text_config().pad_token_id = model.tokenizer.pad_token_id
     with torch.random.fork_rng():
-        found = AutoModelForSequenceClassification.from_config(config, dtype=model.trunk.dtype)
+        found = build(AutoModelForSequenceClassification, config, model.trunk.dtype)
     found.score = deepcopy(model.head)
     found.base_model.load_state_dict(model.trunk.state_dict())
     return found.to(model.trunk.device).requires_grad_(True).eval()

@@ -89,6 +89,9 @@ class RewardFunction:
     def _texts(
         self, prompts: Sequence[Any], completions: Sequence[Any]
     ) -> tuple[list[str], list[str]]:
+        if len(completions) != len(prompts):
+            sizes = f"{len(completions)} to {len(prompts)} prompts"
+            raise InputError("completions", "one for each prompt", sizes)
         try:
             found = [
                 self._reader.prompt({"prompt": prompt, "completion": completion})
