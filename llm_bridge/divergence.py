@@ -8,8 +8,8 @@ import pandas as pd
 
 MOST_KL = 5.0
 """Nats a token between policy and reference. Text of e^-5 = 0.7% a token under the reference is
-text that neither it nor the reward models know; policies that are only over-optimised stay below
-half of that."""
+text that neither it nor the reward models know. Measured on the embedded language: at 30 times the
+default learning rate a policy wanders at 4 to 5 while its true reward falls from -0.4 to -6."""
 LEAST_ENTROPY = 1e-4
 """Nats a token, below which a policy writes one text whatever is drawn, and learns no more."""
 MOST_CLIPPED = 0.99

@@ -69,8 +69,8 @@ def measure(
             row["proxy"] = to_numpy(scores.mean())
             if scores.k > 1:
                 row["member_std"] = to_numpy(scores.std())
-        sizes = [length(text) for text in responses]
-        row["length"] = numbers("length", length, sizes, len(responses))
+        row["length"] = [length(text) for text in responses]
+        numbers("length", length, row["length"], len(responses))
         row["repetition"] = [1 - distinct([text]) for text in responses]
         if ended is not None:
             row["ended"] = [ended(text) for text in responses]

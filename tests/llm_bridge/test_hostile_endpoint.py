@@ -395,6 +395,35 @@ def test_a_run_on_kept_replies_needs_no_server(tmp_path):
     assert again.ask(["x"], read_grade) == Answers([None], {"unparsed": 1})
 
 
+@pytest.fixture
+def proxies(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return lambda address: monkeypatch.setenv("http_proxy", address)
+
+
+def test_a_proxy_of_the_environment_is_used_and_its_password_never_shown(proxies):
+    asked = Endpoint("http://judge.example/v1", "judge", retries=0, pause=0.0)
+    with answering(lambda _: [response(GOOD)]) as server:
+        proxies(server.url.removesuffix("/v1").replace("//", f"//user:{SECRET}@"))
+        assert asked.ask(["x"], read_grade).values == [4]
+        assert server.requests[0].startswith(b"POST http://judge.example/v1/chat/completions")
+    with pytest.raises(InputError) as raised:
+        asked.ask(["x"], read_grade)
+    assert SECRET not in f"{raised.value!s} {raised.value!r}"
+
+
+@pytest.mark.parametrize(
+    "form", ["socks5://u:{}@h:1", "http://[::{}", "ftp://{}@h", "{}://", "http://h:{}"]
+)
+def test_a_proxy_that_cannot_be_used_is_refused(form, proxies):
+    proxies(form.format(SECRET))
+    with pytest.raises(InputError) as raised:
+        Endpoint("http://judge.example/v1", "judge", retries=0).ask(["x"], read_grade)
+    assert SECRET not in f"{raised.value!s} {raised.value!r}"
+
+
 WAITING = """
 import sys
 from llm_bridge.judging.endpoint import Endpoint
