@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2TokenizerFast
 
 from llm_bridge.commands.training import Compare, compare
-from llm_bridge.data.pairs import Labelling, Pairs
+from llm_bridge.data.pairs import Checked, Labelling, Pairs
 from llm_bridge.embedded.tiny import build_model, build_tokenizer
 from llm_bridge.judging.kindness import Kindness
-from llm_bridge.judging.named import checked
 from llm_bridge.lm.sampling import Sampling
 from llm_bridge.rewards.ensembles import EnsembleSettings
 from llm_bridge.rewards.models import RewardTraining
@@ -141,15 +140,15 @@ def test_another_checkpoint_in_the_folder_is_another_world(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("rewards", "message"),
-    [([1.0], "2 rewards"), ([1.0, float("nan")], "finite"), ([[1.0], [2.0]], "2 rewards")],
+    [([1.0], "2 finite numbers"), ([1.0, float("nan")], "finite"), ([[1.0], [2.0]], "2 finite numbers")],
 )
 def test_judges_that_do_not_judge(rewards, message):
     with pytest.raises(InputError, match=message):
-        checked(lambda *_: rewards)(["a", "b"], ["x", "y"])
+        Checked(lambda *_: rewards)(["a", "b"], ["x", "y"])
 
 
 def test_a_judge_may_give_a_list():
-    assert checked(lambda *_: [1, 2])(["a", "b"], ["x", "y"]).tolist() == [1.0, 2.0]
+    assert Checked(lambda *_: [1, 2])(["a", "b"], ["x", "y"]).tolist() == [1.0, 2.0]
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 12)] * 3), min_size=2), st.integers(0, 9))
