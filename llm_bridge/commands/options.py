@@ -206,11 +206,6 @@ class Training(World):
         """Policies that are trained."""
         return self.seeds * len(self.objective)
 
-    @property
-    def stops(self) -> bool:
-        """Whether trainings that diverge end."""
-        return self.ppo.stop_on_divergence
-
     def check(self) -> None:
         """Raise `InputError` as for a world, and for a precision that its dtype excludes."""
         super().check()
@@ -221,10 +216,10 @@ class Training(World):
         """Of PPO."""
         for name in ("steps", "evaluate_every"):
             checks.positive(name, getattr(self, name))
-        ppo = replace(self.ppo, stop_on_divergence=self.stops)
         if self.adapter_rank is None:
-            return ppo
-        return replace(ppo, lora=replace(ppo.lora or Lora(), rank=self.adapter_rank))
+            return self.ppo
+        lora = replace(self.ppo.lora or Lora(), rank=self.adapter_rank)
+        return replace(self.ppo, lora=lora)
 
     def objectives(self) -> dict[str, Objective]:
         """By name, at beta or at the target KL.

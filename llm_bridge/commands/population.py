@@ -62,10 +62,12 @@ class PopulationStudy(Training):
     out: Path = Path("out/population")
     """Folder of the records, tables and the figure."""
 
-    @property
-    def stops(self) -> bool:
-        """Whether policies that diverge end."""
-        return self.stop_on_divergence or self.ppo.stop_on_divergence
+    def settings(self) -> Settings:
+        """Of PPO."""
+        found = super().settings()
+        return replace(
+            found, stop_on_divergence=self.stop_on_divergence or found.stop_on_divergence
+        )
 
     @property
     def data_sets(self) -> int:
@@ -95,7 +97,7 @@ def population(options: PopulationStudy) -> None:
     """Records, tables of spread and contrasts, and the figure."""
     studied = study(options)
     _tell(options, *studied)
-    check_ends(studied.rows, options.stops)
+    check_ends(studied.rows, options.settings().stop_on_divergence)
 
 
 def study(options: PopulationStudy, *, data: int = 0) -> Studied:

@@ -165,7 +165,7 @@ def study(options: Ugda, *, start: int = 0) -> Records:
 
     Raises `InputError` for options that do not go together.
     """
-    if options.stops:
+    if options.settings().stop_on_divergence:
         raise InputError("stop_on_divergence", "off: refinement needs whole trainings", True)
     if options.settings().lora is None:
         raise InputError("adapter_rank", "given: influence is of adapters", "none")

@@ -13,6 +13,7 @@ from llm_bridge.divergence import check_ends
 from llm_bridge.launching import launched
 from llm_bridge.leading import follow, leading
 from llm_bridge.processes import Processes
+from llm_bridge.settings import Settings
 from llm_bridge.text_world import TextWorld
 from llm_bridge.trackers import Tracked, check_tracker
 from theory.errors import InputError
@@ -34,10 +35,12 @@ class Tracking(Training):
     stop_on_divergence: bool = False
     """End trainings that explode; the rows so far are kept, and the command ends with status 1."""
 
-    @property
-    def stops(self) -> bool:
-        """Whether trainings that diverge end."""
-        return self.stop_on_divergence or self.ppo.stop_on_divergence
+    def settings(self) -> Settings:
+        """Of PPO."""
+        found = super().settings()
+        return replace(
+            found, stop_on_divergence=self.stop_on_divergence or found.stop_on_divergence
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def ppo(options: Ppo) -> None:
     if records is not None:
         _show(records, by=["objective", "seed"])
         print(f"policies in {(options.out / 'policies').resolve()}")
-        check_ends(records.rows(), options.stops)
+        check_ends(records.rows(), options.settings().stop_on_divergence)
 
 
 def compare(options: Compare) -> None:
@@ -80,7 +83,7 @@ def compare(options: Compare) -> None:
     if records is not None:
         _show(records, by=["objective"])
         print(f"figure: {draw(records.rows(), options.out).resolve()}")
-        check_ends(records.rows(), options.stops)
+        check_ends(records.rows(), options.settings().stop_on_divergence)
 
 
 def _trained(options: Tracking, out: Path, *, keep: bool) -> Records | None:

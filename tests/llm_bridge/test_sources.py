@@ -140,7 +140,11 @@ def test_another_checkpoint_in_the_folder_is_another_world(folder, tmp_path):
 
 @pytest.mark.parametrize(
     ("rewards", "message"),
-    [([1.0], "2 finite numbers"), ([1.0, float("nan")], "finite"), ([[1.0], [2.0]], "2 finite numbers")],
+    [
+        ([1.0], "2 finite numbers"),
+        ([1.0, float("nan")], "finite"),
+        ([[1.0], [2.0]], r"shape \(2, 1\)"),
+    ],
 )
 def test_judges_that_do_not_judge(rewards, message):
     with pytest.raises(InputError, match=message):
