@@ -62,7 +62,8 @@ def margins(score: Scorer, pairs: Pairs) -> Float[np.ndarray, "pairs k"]:
     BRME are no logits, and their losses and calibration mean nothing.
     """
     won, lost = (
-        scored(score, pairs.prompts, texts).members for texts in (pairs.chosen, pairs.rejected)
+        scored(score, pairs.prompts, texts, tensors=False).members
+        for texts in (pairs.chosen, pairs.rejected)
     )
     return to_numpy(won - lost).astype(float)
 

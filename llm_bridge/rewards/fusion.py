@@ -14,19 +14,26 @@ Scorer = Callable[[Sequence[str], Sequence[str]], Scores]
 
 
 def scored(
-    score: Scorer, prompts: Sequence[str], responses: Sequence[str], *, members: int | None = None
+    score: Scorer,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    *,
+    members: int | None = None,
+    tensors: bool = True,
 ) -> Scores:
-    """What a scorer says of texts, (samples, k).
+    """Score texts, (samples, k), and check what the scorer says.
 
-    Raises `InputError`, naming it, for other than `Scores` of torch tensors of that shape, with k =
-    `members` where these are told.
+    Raises `InputError`, naming it, for other than `Scores` of that shape, with k = `members` where
+    these are told, and of torch tensors unless `tensors` is False.
     """
     found = score(prompts, responses)
     of = f"from {name_of(score)}"
-    if not isinstance(found, Scores) or not isinstance(found.members, torch.Tensor):
+    if not isinstance(found, Scores) or (tensors and not isinstance(found.members, torch.Tensor)):
         kind = type(found.members if isinstance(found, Scores) else found)
         arrived = f"a {kind.__name__} {of}"
-        raise InputError("score", "a function that gives Scores of torch tensors", arrived)
+        raise InputError(
+            "score", f"a function that gives Scores{' of torch tensors' * tensors}", arrived
+        )
     k = found.k if members is None else members
     shape = tuple(found.members.shape)
     if shape != (len(responses), k):

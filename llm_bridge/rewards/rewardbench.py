@@ -198,7 +198,7 @@ def _extreme(
 ) -> Float[np.ndarray, " rows"]:
     """Smallest or largest utility of the texts of each row."""
     asked = [prompt for prompt, some in zip(prompts, texts, strict=True) for _ in some]
-    said = utility(scored(score, asked, [text for some in texts for text in some]))
+    said = utility(scored(score, asked, [text for some in texts for text in some], tensors=False))
     values = numbers("utility", utility, said, len(asked))
     starts = np.cumsum([0, *map(len, texts)])[:-1]
     return which.reduceat(values, starts)
