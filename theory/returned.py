@@ -34,7 +34,7 @@ def numbers(
 
     try:
         if isinstance(value, np.ma.MaskedArray):
-            value = value.astype(float).filled(np.nan)
+            value = np.ma.filled(value.astype(float), np.nan)
         array = to_numpy(value) if hasattr(value, "detach") else np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
         said = str(error).splitlines()[0][:80]
