@@ -139,9 +139,7 @@ class World:
         )  # fmt: skip
 
     def check(self) -> None:
-        """Raise `InputError` for numbers below 1, a device and files that are not there, and a
-        judge of one's own that does not judge two texts.
-        """
+        """Raise `InputError` for bad numbers, a device, file or judge that is not there."""
         for name in ("seeds", "workers"):
             checks.positive(name, getattr(self, name))
         check_device(self.device)
