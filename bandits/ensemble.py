@@ -83,8 +83,8 @@ class Ensemble(ABC):
             seeds, purpose, sample, dtype=data.weights.dtype, device=str(data.weights.device)
         )
 
-    def _single(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Layers:
-        """The one reward model of a first stage, on everything that the members see."""
+    def fit_one(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Layers:
+        """Train the one reward model of a first stage, on everything that the members see."""
         layers = self._init(data, seeds, "reward", shape, 1)
         pooled = data.pooled()
         self.training.fit(

@@ -101,7 +101,7 @@ class SharedTrunk(Trainable, Shared):
         """Heads on a trained trunk; or trunk and heads."""
         heads = self._heads(data, seeds, "head", shape)
         if self.frozen:
-            trunk = self._single(data, seeds, shape)[:-2]
+            trunk = self.fit_one(data, seeds, shape)[:-2]
             parameters = heads
         else:
             trunk = self._init(data, seeds, "reward", shape, 1)[:-2]
@@ -131,7 +131,7 @@ class LowRank(Trainable, Shared):
 
     def start(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Fitted:
         """Adapters and heads on a trained trunk."""
-        trunk = self._single(data, seeds, shape)[:-2]
+        trunk = self.fit_one(data, seeds, shape)[:-2]
         heads = self._heads(data, seeds, "head", shape)
         down, up = self._adapters(data, seeds, trunk)
 

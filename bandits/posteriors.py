@@ -46,7 +46,7 @@ class Brme(Shared):
 
     def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
         """Stage 1, then means and standard deviations."""
-        single = self._single(data, seeds, shape)
+        single = self.fit_one(data, seeds, shape)
         half = self.alpha * (torch.sigmoid(data.margins(self.network(single, shape))) - 0.5)
         target = torch.stack([half, -half], dim=-2)
         trunk = [layer.clone().requires_grad_() for layer in single[:-2]]
@@ -104,7 +104,7 @@ class Laplace(Ensemble):
 
     def train(self, data: Comparisons, seeds: Sequence[int], shape: tuple[int, int]) -> Outputs:
         """A fitted model, and k draws around it."""
-        layers = self._single(data, seeds, shape)
+        layers = self.fit_one(data, seeds, shape)
         mode, covariance = self.posterior(self.network.kernel(layers, shape), data)
         values, vectors = torch.linalg.eigh(covariance)
         root = vectors * values.clamp(min=0).sqrt()[..., None, :]

@@ -67,7 +67,7 @@ class RandomRewards(PPO):
         moving = task.moving(self.annealed, self.controller)
         critic = torch.full_like(task.log_reference[..., :1], self.critic_start)
         dice = rollout_dice(task.log_reference, task.seeds, task.steps, self.samples)
-        noise = self._noise(task.log_reference, task.seeds, task.steps)
+        noise = self.draw_noise(task.log_reference, task.seeds, task.steps)
         for step in range(task.steps):
             current = task.policy.log_probabilities()
             with torch.no_grad():
@@ -84,10 +84,13 @@ class RandomRewards(PPO):
             self._improve(descent, task.policy, current, signed)
             yield from task.evaluation(step)
 
-    def _noise(
+    def draw_noise(
         self, log_reference: torch.Tensor, seeds: Sequence[int], steps: int
     ) -> Float[torch.Tensor, " seeds *places"]:
-        """One reward a cell, or one a step, prompt and sample."""
+        """Draw one reward a cell, or one a step, prompt and sample.
+
+        Raises `InputError` where seeds are no multiple of the rules.
+        """
         prompts, responses = log_reference.shape[-2:]
         places = (prompts, responses) if self.fixed else (steps, prompts, self.samples)
         share, rest = divmod(len(seeds), len(self.rules))

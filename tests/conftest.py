@@ -1,4 +1,4 @@
-"""Shape annotations are checked in the tests, and only there."""
+"""Shape annotations are checked in the tests, and only there; what lacks an extra is skipped."""
 
 import os
 import random
@@ -7,9 +7,11 @@ import pytest
 from hypothesis import settings
 from jaxtyping import config, install_import_hook
 
+from tests import extras
 from tests.shapes import CHECKED, TYPECHECKER
 
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 install_import_hook(CHECKED, TYPECHECKER)
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
@@ -27,6 +29,10 @@ def pytest_collection_modifyitems(config, items):
         rng = random.Random(seed)
         place = {path: rng.random() for path in dict.fromkeys(item.path for item in items)}
         items.sort(key=lambda item: (place[item.path], rng.random()))
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(extras, "extras")
 
 
 @pytest.fixture

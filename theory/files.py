@@ -78,9 +78,9 @@ def write(path: Path, save: Callable[[Path], object]) -> Path:
 
 def put(file: Path, path: Path) -> None:
     """Give a file that is complete its name in one step, once it is on disk."""
-    _flush(file, os.O_RDWR)
+    flush(file, os.O_RDWR)
     os.replace(file, path)
-    _flush(path.parent, os.O_RDONLY)
+    flush(path.parent, os.O_RDONLY)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -144,8 +144,11 @@ def _abandoned(path: Path) -> bool:
     return False
 
 
-def _flush(path: Path, flags: int) -> None:
-    """Have a file, or the entries of a folder, on disk."""
+def flush(path: Path, flags: int) -> None:
+    """Flush a file, or the entries of a folder, to disk.
+
+    flags: of `os.open`; read-only for a folder, which is let be where it cannot be opened.
+    """
     try:
         descriptor = os.open(path, flags)
     except OSError:  # a folder cannot be opened everywhere

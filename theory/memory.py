@@ -23,14 +23,17 @@ class Memory:
     (9, 9)
     """
 
+    name: str
+    """By which another process finds it again."""
+
     def __init__(self) -> None:
-        self._name = uuid4().hex
+        self.name = uuid4().hex
         self._start()
 
     def _start(self) -> None:
         self._kinds: dict[str, OrderedDict[Hashable, Any]] = {}
         self._lock = RLock()
-        _LIVING[self._name] = self
+        _LIVING[self.name] = self
 
     def recall(self, kind: str, key: Hashable, make: Callable[[], T], *, size: int = 2) -> T:
         """Return what was made of this key, or make it now; of a kind `size` things are kept."""
@@ -45,7 +48,7 @@ class Memory:
             return kept[key]
 
     def __reduce__(self) -> tuple[Callable[[str], "Memory"], tuple[str]]:
-        return _living, (self._name,)
+        return _living, (self.name,)
 
 
 def identity(owner: Any) -> Hashable:
@@ -73,7 +76,7 @@ def _living(name: str) -> Memory:
     found = _LIVING.get(name)
     if found is None:
         found = Memory.__new__(Memory)
-        found._name = name
+        found.name = name
         found._start()
         _LAST.append(found)
     return found

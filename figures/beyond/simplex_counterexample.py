@@ -28,7 +28,7 @@ def compute(setting: Setting) -> pd.DataFrame:
     noise = setting.rng("simplex counterexample").standard_normal((draws, 3))
     return pd.DataFrame(
         [
-            _compared(float(variance), float(eps), noise)
+            compare_harm(float(variance), float(eps), noise)
             for variance in 10 ** np.linspace(-3, 0, columns)
             for eps in 10 ** np.linspace(-1.5, 0.5, rows)
         ]
@@ -77,8 +77,11 @@ def caption(table: pd.DataFrame) -> str:
     )
 
 
-def _compared(variance: float, eps: float, noise: np.ndarray) -> dict[str, float]:
-    """One cell: harm is a true return that does not exceed the reference's."""
+def compare_harm(variance: float, eps: float, noise: np.ndarray) -> dict[str, float]:
+    """Count harm by both rules in one cell: a true return that does not exceed the reference's.
+
+    noise: standard normal errors of the estimates, (draws, 3).
+    """
     variances = np.array([1.0, 1.0, variance])
     estimate = REWARD + np.sqrt(variances) * noise
     unaware, aware = (_harmed(estimate, weight, eps) for weight in (np.ones(3), variances))

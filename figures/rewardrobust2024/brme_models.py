@@ -56,7 +56,7 @@ def _computed(runs: range) -> pd.DataFrame:
         ensemble, options = ENSEMBLES[kind]
         world = Grid(ensemble=KINDS[ensemble](**options))
         _, _, scores = world.prepare(seeds)
-        numbers, margins, pairs = _measured(world, utility(scores), seeds)
+        numbers, margins, pairs = measure(world, utility(scores), seeds)
         if utility == READINGS[kind][1] and scores.k > 1:
             numbers["correlation"] = _tracked(world, scores, seeds)
         single = single or numbers
@@ -65,10 +65,13 @@ def _computed(runs: range) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def _measured(
+def measure(
     world: Any, reward: Any, seeds: list[int]
 ) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray]:
-    """Numbers of every seed; margins; normalised rewards of the best and of the other response."""
+    """Measure rewards (seeds, prompts, responses) on comparisons that no seed's data have.
+
+    Numbers of every seed; margins; normalised rewards of the best and of the other response.
+    """
     gold, heldout = world.gold.numpy(), ~_shown(world, seeds) & (world.gold.numpy() == 0)
     table = normalised(reward.numpy()[..., None])[..., 0]
     best = np.broadcast_to(table[:, gold == 1][..., None], table.shape)

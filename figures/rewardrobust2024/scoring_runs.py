@@ -42,16 +42,16 @@ def _computed(runs: range) -> pd.DataFrame:
     tables = []
     for name, ensemble in zip(WORLDS, ensembles, strict=True):
         world = Grid(sft=SFT, ensemble=ensemble)
-        trained, exact = _trained(world, seeds), _matched(world, seeds)
+        trained, exact = train_side_by_side(world, seeds), solve_at_distance(world, seeds)
         tables += [curves(trained, ("gold", "kl")).assign(kind="curve", world=name)]
-        tables += [_declines(trained).assign(world=name)]
+        tables += [declines(trained).assign(world=name)]
         for kind, rows in (("end", trained[trained.step == STEPS]), ("matched", exact)):
             tables += [_differences(rows).assign(kind=kind, world=name)]
     return pd.concat(tables, ignore_index=True)
 
 
-def _trained(world: Any, seeds: list[int]) -> pd.DataFrame:
-    """Gold and KL of every seed, objective and iteration; all objectives in one population."""
+def train_side_by_side(world: Any, seeds: list[int]) -> pd.DataFrame:
+    """Train all objectives in one population: gold and KL by seed, objective and iteration."""
     import torch
 
     from bandits.optimisers import PPO
@@ -71,8 +71,8 @@ def _trained(world: Any, seeds: list[int]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def _matched(world: Any, seeds: list[int]) -> pd.DataFrame:
-    """Gold and KL of the exact optima at one distance from the reference."""
+def solve_at_distance(world: Any, seeds: list[int]) -> pd.DataFrame:
+    """Solve all objectives at `DISTANCE` nats from the reference: gold and KL by seed."""
     import torch
 
     from theory.optimum import solve
@@ -100,8 +100,11 @@ def _measured(
     )  # fmt: skip
 
 
-def _declines(rows: pd.DataFrame) -> pd.DataFrame:
-    """Peak minus end, the peak of a seed placed by the other seeds; and middle minus end."""
+def declines(rows: pd.DataFrame) -> pd.DataFrame:
+    """Estimate peak minus end, a seed's peak placed by the other seeds; and middle minus end.
+
+    rows: seed, objective, step and gold of training, as `train_side_by_side` gives them.
+    """
     found = []
     for name, part in rows.groupby("objective", sort=False):
         table = part.pivot(index="seed", columns="step", values="gold")

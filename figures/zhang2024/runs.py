@@ -70,15 +70,18 @@ def rows(
         )
         frames += [
             pd.DataFrame({"optimiser": name, "effort": step, "seed": seeds,
-                          **_worth(log_policy.exp(), log_reference.exp(), world.gold)})
+                          **judge(log_policy.exp(), log_reference.exp(), world.gold)})
             for step, log_policy, _ in found
         ]  # fmt: skip
     labels = {"kind": kind, "split": split, "aggregation": aggregation}
     return pd.concat(frames, ignore_index=True).assign(**labels)
 
 
-def _worth(policy: Any, reference: Any, gold: Any) -> dict[str, Any]:
-    """Expected true reward, and how often it is above the reference's; a tie counts one half."""
+def judge(policy: Any, reference: Any, gold: Any) -> dict[str, Any]:
+    """Judge policies: expected true reward, and how often it is above the reference's.
+
+    policy, reference, gold: (seeds, prompts, responses), gold without seeds. A tie counts one half.
+    """
     beats = (gold[:, :, None] > gold[:, None, :]).to(gold.dtype)
     ties = (gold[:, :, None] == gold[:, None, :]).to(gold.dtype)
     against = ((beats + ties / 2) * reference[:, :, None, :]).sum(-1)

@@ -34,7 +34,7 @@ class ReplyCache:
 
     def read(self, request: Mapping[str, Any]) -> Kept | None:
         """The reply to a request as it came; None where there is none that is whole."""
-        file = self._file(request)
+        file = self.path_of(request)
         try:
             found = json.loads(file.read_bytes())
             kept = Kept(found["reply"], found["requests"])
@@ -50,7 +50,7 @@ class ReplyCache:
 
     def write(self, request: Mapping[str, Any], kept: Kept) -> None:
         """Keep a reply, in place of what was there. Raises `InputError` where that fails."""
-        file = self._file(request)
+        file = self.path_of(request)
         try:
             write_text(file, json.dumps(_described(file.stem, kept), indent=1))
         except OSError as error:
@@ -59,7 +59,8 @@ class ReplyCache:
                 "replies so far are kept; make room, or choose another with --cache",
             ) from None  # fmt: skip
 
-    def _file(self, request: Mapping[str, Any]) -> Path:
+    def path_of(self, request: Mapping[str, Any]) -> Path:
+        """Name the file of a request."""
         return self.folder / f"{_digest(request)}.json"
 
 

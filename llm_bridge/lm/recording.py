@@ -52,7 +52,8 @@ class Recording:
         return graph
 
 
-_RECORDINGS: "WeakKeyDictionary[Any, dict[Any, Recording]]" = WeakKeyDictionary()
+RECORDINGS: "WeakKeyDictionary[Any, dict[Any, Recording]]" = WeakKeyDictionary()
+"""Recordings of each model that is alive, by sizes, rule and ends."""
 
 
 def recorded(
@@ -76,7 +77,7 @@ def recorded(
         decoder.load(prompts, mask, uniforms)
         return decoder.run(lambda: decoder.first(model), lambda: decoder.next(model))
     with torch.cuda.device(model.device):
-        kept, key = _RECORDINGS.setdefault(model, {}), (rows, width, rule, eos, pad)
+        kept, key = RECORDINGS.setdefault(model, {}), (rows, width, rule, eos, pad)
         found = kept.pop(key, None)
         if found is None or found.stamp != stamp(model):
             decoder = Decoder(model, rule, rows, width, eos=eos, pad=pad)

@@ -179,7 +179,7 @@ def test_laplace_draws_have_its_moments():
     ensemble = Laplace(4000)
     comparisons = data(ensemble)
     members = ensemble.train(comparisons, SEEDS, SHAPE).members.flatten(-2)
-    layers = ensemble._single(comparisons, SEEDS, SHAPE)
+    layers = ensemble.fit_one(comparisons, SEEDS, SHAPE)
     mode, covariance = ensemble.posterior(ensemble.network.kernel(layers, SHAPE), comparisons)
     std = covariance.diagonal(dim1=-2, dim2=-1).sqrt()
     assert float(((members.mean(1) - mode[:, 0]) / std[:, 0]).abs().max()) < 6 / 4000**0.5

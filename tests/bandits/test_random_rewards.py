@@ -92,12 +92,12 @@ def test_a_constant_reward_moves_an_actor_only_with_a_wrong_critic():
 def test_fixed_noise_is_a_reward_that_can_be_learnt():
     """Its optimum differs from the reference by the same noise for as long as it is trained."""
     fixed = RandomRewards(fixed=True)
-    cells = fixed._noise(torch.zeros(3, 8, 8), SEEDS, steps=1)
+    cells = fixed.draw_noise(torch.zeros(3, 8, 8), SEEDS, steps=1)
     assert cells.shape == (3, 8, 8)
     after, start = optimise(fixed, vanilla(0.05), zero=True, steps=40)
     gained = ((after.exp() - start.exp()) * cells).sum(-1).mean()
     assert gained > 0.3
-    assert fixed._noise(torch.zeros(1, 8, 8), [2], steps=9).equal(cells[2:])
+    assert fixed.draw_noise(torch.zeros(1, 8, 8), [2], steps=9).equal(cells[2:])
 
 
 def test_sgd_steps_scale_with_rewards_and_adam_steps_do_not():

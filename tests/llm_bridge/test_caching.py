@@ -25,7 +25,7 @@ from theory.memory import Memory
 @pytest.fixture(autouse=True)
 def unflushed(monkeypatch):
     """Files are written many times here; waiting for the disk is tested elsewhere."""
-    monkeypatch.setattr("theory.files._flush", lambda *_: None)
+    monkeypatch.setattr("theory.files.flush", lambda *_: None)
 
 
 def made(folder):

@@ -16,7 +16,7 @@ from llm_bridge.lm.actor import log_probabilities
 from llm_bridge.lm.decoding import Decoder
 from llm_bridge.lm.head import logits
 from llm_bridge.lm.lora import Lora, without_adapters
-from llm_bridge.lm.recording import _RECORDINGS, stamp
+from llm_bridge.lm.recording import RECORDINGS, stamp
 from llm_bridge.lm.sampling import Sampling, sample
 from llm_bridge.settings import Settings
 from tests.tolerance import FLOAT32
@@ -216,4 +216,4 @@ def test_recordings_follow_the_weights(model, precision):
             width = min(batch.live.shape[1] for batch in found)
             same = found[0].responses[:, :width] == found[1].responses[:, :width]
             assert same.float().mean() > (0.97 if precision == "float32" else 0.75)
-    assert len(_RECORDINGS[model]) == 2
+    assert len(RECORDINGS[model]) == 2

@@ -342,7 +342,7 @@ def test_a_reply_of_another_request_is_no_answer(tmp_path):
     cache = ReplyCache(tmp_path)
     cache.write({"prompt": "a"}, Kept("yes", 1))
     (file,) = tmp_path.iterdir()
-    file.rename(cache._file({"prompt": "b"}))
+    file.rename(cache.path_of({"prompt": "b"}))
     assert cache.read({"prompt": "b"}) is None
     assert cache.read({"prompt": "a"}) is None
 

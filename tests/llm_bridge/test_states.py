@@ -48,7 +48,7 @@ def finished(quick, tmp_path_factory):
 @pytest.fixture
 def again(finished, tmp_path, monkeypatch):
     """The same, in a folder of its own."""
-    monkeypatch.setattr("theory.files._flush", lambda *_: None)
+    monkeypatch.setattr("theory.files.flush", lambda *_: None)
     copied(finished.state, tmp_path / finished.state.name)
     return Finished(
         replace(finished.world, states=tmp_path), finished.rows, tmp_path / finished.state.name

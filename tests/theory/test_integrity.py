@@ -14,7 +14,7 @@ from theory.integrity import SUMS, add_checksum, check_sums, has_checksum, kept_
 @pytest.fixture(autouse=True)
 def unflushed(monkeypatch):
     """Files are written many times here."""
-    monkeypatch.setattr("theory.files._flush", lambda *_: None)
+    monkeypatch.setattr("theory.files.flush", lambda *_: None)
 
 
 def test_no_damage_of_a_file_with_a_checksum_goes_unseen(tmp_path):

@@ -103,12 +103,12 @@ def test_copies_in_one_process_share():
 def test_another_process_starts_empty_and_keeps_the_last_one_that_came():
     memory = Memory()
     memory.recall("kind", 1, lambda: "here")
-    told, name = pickle.dumps(memory), memory._name
+    told, name = pickle.dumps(memory), memory.name
     del memory
     gc.collect()
     first = pickle.loads(told)
     assert first.recall("kind", 1, lambda: "there") == "there"
-    assert first._name == name
+    assert first.name == name
     del first
     gc.collect()
     assert pickle.loads(told).recall("kind", 1, lambda: "again") == "there"

@@ -120,15 +120,14 @@ def test_negative_budget_of_the_kl_form_can_be_feasible():
 def test_value_stays_finite_where_the_solver_leaves_negative_probabilities(monkeypatch):
     rng = np.random.default_rng(0)
     utility, log_reference = rng.normal(size=(2, 6)), np.log(rng.dirichlet(np.ones(6), size=2))
-    honest = convex._run
+    honest = convex.cp.Problem.solve
 
-    def inaccurate(problem):
-        status = honest(problem)
+    def inaccurate(problem, **options):
+        honest(problem, **options)
         (pi,) = problem.variables()
         pi.save_value(pi.value - ROUNDING)
-        return status
 
-    monkeypatch.setattr(convex, "_run", inaccurate)
+    monkeypatch.setattr(convex.cp.Problem, "solve", inaccurate)
     found = convex.weighted_divergence(utility, np.ones((2, 6)), log_reference, "kl", beta=0.01)
     exact = tilt(utility, 0.01, log_reference, "kl")
     assert (found.policy >= 0).all()
