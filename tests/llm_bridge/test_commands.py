@@ -245,7 +245,13 @@ def test_options_win_over_a_paper():
         parsed(["compare", "--preset", "zhang"])
 
 
-@pytest.mark.parametrize("paper", sorted(PAPERS))
+@pytest.mark.parametrize(
+    "paper",
+    [
+        pytest.param(p, marks=() if p == "banerjee2024" else pytest.mark.slow)
+        for p in sorted(PAPERS)
+    ],
+)
 def test_a_papers_method_on_the_embedded_language(paper, capsys, monkeypatch):
     found = parsed(["compare", "--preset", paper, "--scale", "small"])
     full = parsed(["compare", "--preset", paper, "--scale", "full"])

@@ -136,6 +136,7 @@ def comparison(tmp_path):
     return ["compare", *pairs]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="looks for children in /proc")
 def test_workers_stop_with_the_command_and_go_on_with_it(comparison, tmp_path):
     """Two seeds in two processes: the rows are those of one process that nothing interrupts."""

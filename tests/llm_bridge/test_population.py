@@ -161,7 +161,7 @@ def test_logits_of_each_policy_are_those_of_its_adapter_alone(quick, tmp_path):
         )
 
 
-@pytest.mark.parametrize("group", [1, 3])
+@pytest.mark.parametrize("group", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_groups_change_nothing(quick, group):
     whole, parts = together(quick), together(quick, group=group)
     for mine, other in zip(rows_of(whole), rows_of(parts), strict=True):
@@ -256,6 +256,7 @@ def world(quick):
     return PopulationWorld(quick, trials=2, judged=24)
 
 
+@pytest.mark.slow
 def test_policies_of_members_and_trials(world, tmp_path):
     kept = replace(world, states=tmp_path / "states", policies=tmp_path / "policies")
     frames = list(

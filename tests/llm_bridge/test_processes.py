@@ -114,6 +114,7 @@ def test_two_processes_stay_together_bit_for_bit(trained):
         assert timeless[0] == timeless[1]
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_and_they_go_on_to_the_same_rows(trained):
     for both in trained[2]:
         assert both["stopped"]
@@ -253,6 +254,7 @@ def test_sample_configurations_resolve(name, processes):
     assert (found.num_processes, found.training_script) == (processes, "llm_bridge")
 
 
+@pytest.mark.slow
 def test_the_command_stops_on_two_processes_and_goes_on_with_one(launched_twice, command, tmp_path):
     """As torchrun passes SIGTERM on; rows up to there are those of one process."""
     options, message = parsed(command), launched_twice[1]

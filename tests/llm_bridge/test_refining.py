@@ -298,7 +298,9 @@ def uninterrupted(collected, tmp_path_factory):
     return run(stages, EXACTLY)
 
 
-@pytest.mark.parametrize("when", [3, 6], ids=["collecting", "retraining"])
+@pytest.mark.parametrize(
+    "when", [3, pytest.param(6, marks=pytest.mark.slow)], ids=["collecting", "retraining"]
+)
 def test_what_is_asked_to_stop_goes_on_to_the_same(
     collected, uninterrupted, quick, brief_adapters, tmp_path, when
 ):
