@@ -18,6 +18,7 @@ from figures.inputs import inputs, unchanged
 from figures.manifest import read_manifest
 from figures.render import render_all
 from figures.report.page import write_report
+from figures.results import redrawn
 from theory.commands import audit
 from theory.ending import check_arguments, ended
 from theory.errors import InputError
@@ -39,7 +40,8 @@ class Options:
     list: bool = False
     """Show all figures with their scales and expected seconds, and stop."""
     slow: bool = False
-    """Draw also what takes more than five minutes: studies of populations of language models."""
+    """Compute also what takes more than five minutes: studies of many language models. Without it
+    these are drawn from the tables in docs/results, where they are kept."""
     scale: str = "toy"
     """toy (tables, seconds), tiny (a small language model, minutes) or full (GPUs)."""
     out: Path = Path("out")
@@ -77,8 +79,11 @@ def main(options: Options) -> int:
 
 
 def _run(options: Options) -> int:
-    figures = chosen(options.only)
     setting = Setting(options.scale, options.seed, options.workers, options.full_seeds)
+    figures = [
+        figure if options.slow or not figure.slow(setting.scale) else redrawn(figure)
+        for figure in chosen(options.only)
+    ]
     matplotlib.use("Agg")
     due = outdated(figures, setting, options)
     progress = partial(tqdm, total=len(due), unit="figure", disable=None)

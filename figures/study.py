@@ -37,12 +37,13 @@ def study(
     steps: int,
     evaluate_every: int,
     workers: int = 1,
+    out: Path | None = None,
 ) -> pd.DataFrame:
-    """Rows of `theory.experiment.run` in a folder that is not kept."""
+    """Give the rows of `theory.experiment.run`, in a folder that is kept and gone on in, or not."""
     with TemporaryDirectory() as folder:
         records = run(
             world, objectives, optimiser, seeds, steps=steps, evaluate_every=evaluate_every,
-            out=Path(folder) / "records", workers=workers,
+            out=out or Path(folder) / "records", resume=out is not None, workers=workers,
         )  # fmt: skip
         return records.rows()
 

@@ -33,8 +33,8 @@ SCALES = {
 COLOURS = {"exact": style.GREEN, "PPO": style.BLUE, "language model": style.VERMILION}
 TABLES = 16
 """Policies on tables."""
-SEEDS = {"toy": 1, "full": 3}
-"""Policies of language models."""
+SEEDS = {"toy": 10, "tiny": 10, "full": 30}
+"""Policies of language models, of a preference data set each."""
 SHOWN = 600
 """Responses in a panel."""
 NEAR = 0.1
@@ -179,5 +179,5 @@ def findings(table: pd.DataFrame) -> list[Finding]:
 
 FIGURE = Figure(
     "beyond.unification", "", "One objective object on a table and on a language model",
-    {"toy": 110}, (style.TEXT, 4.4), compute, draw, caption, findings,
+    {"tiny": 1000}, (style.TEXT, 4.4), compute, draw, caption, findings,
 )  # fmt: skip

@@ -3,12 +3,15 @@ exact optima of a table, PPO on that table, and PPO on a language model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
 from figures import language_models
+from figures.kept import kept
+from theory.files import write
 from theory.kl_estimators import exact_kl
 from theory.objective import Objective
 from theory.optimum import solve
@@ -84,7 +87,12 @@ def on_language_models(objective: Objective, seeds: Sequence[int]) -> Iterator[M
         batch=BATCH, minibatches=4, learning_rate=LEARNING_RATE, lam=1.0, schedule="cosine"
     )
     beta = objective.strength.beta  # type: ignore[union-attr]
+    described = ("unification", repr(objective), STEPS, SAMPLES, repr(settings), repr(world))
+    folder = kept(described, world.trainer)
     for seed in seeds:
+        if (done := folder / f"{seed}.npz").is_file():
+            yield _read(seed, done)
+            continue
         trainer = world.trainer(objective, settings, seed)
         for _ in trainer.run(STEPS["language model"]):
             pass
@@ -93,7 +101,41 @@ def on_language_models(objective: Objective, seeds: Sequence[int]) -> Iterator[M
             respond(trainer, SAMPLES["language model"], model, generator=generator)
             for model in ("policy", "reference")
         )
-        yield Measured(seed, policy, reference, predicted(policy, reference, beta), float("nan"))
+        away = predicted(policy, reference, beta)
+        yield _write(Measured(seed, policy, reference, away, float("nan")), done)
+
+
+FIELDS = ("utility", "price", "log_ratio")
+
+
+def _write(found: Measured, path: Path) -> Measured:
+    """Keep what was measured of a language model."""
+    arrays = {
+        f"{name}_{field}": getattr(responses, field)
+        for name, responses in (("policy", found.policy), ("reference", found.reference))
+        for field in FIELDS
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kind = np.array(found.policy.form)
+    write(path, lambda place: _save(place, arrays | {"predicted": found.predicted, "form": kind}))
+    return found
+
+
+def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _read(seed: int, path: Path) -> Measured:
+    """The same, from its file."""
+    from llm_bridge.tilt import Responses
+
+    with np.load(path, allow_pickle=False) as arrays:
+        policy, reference = (
+            Responses(*(arrays[f"{name}_{field}"] for field in FIELDS), str(arrays["form"]))
+            for name in ("policy", "reference")
+        )
+        return Measured(seed, policy, reference, arrays["predicted"], float("nan"))
 
 
 def _drawn(log_policy: Float[np.ndarray, "prompts cells"], rng: np.random.Generator) -> np.ndarray:

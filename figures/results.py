@@ -1,0 +1,268 @@
+"""`python -m figures.results`: the tables that README and docs quote, committed, and their check.
+
+    python -m figures --out OUT && python -m figures.results record OUT     after numbers have moved
+    python -m figures --only banerjee2024 --out OUT && python -m figures.results check OUT
+
+They lie in `docs/results`, a CSV a figure beside `audit.json` of the theorems, and `origin.json`
+says of each on what processor, by which versions and from which commit it was computed.
+`tests/quotes.py` makes the sentences of README and docs from them.
+"""
+
+import json
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pandas as pd
+import tyro
+
+from figures.figure import Figure, Setting
+from figures.inputs import ROOT
+from figures.manifest import read_manifest
+from theory.errors import InputError
+from theory.files import digest, write, write_text
+
+FOLDER = ROOT / "docs" / "results"
+AUDIT, ORIGIN = "audit.json", "origin.json"
+DIGITS = "%.7g"
+"""Of the numbers that are kept."""
+EXACT, TRAINED = 1e-5, 0.02
+"""Relative tolerance of closed forms and of simulations in float64, whose seeds decide every draw;
+and of what float32 training on the grid gives, in which processors part at the fourth digit and a
+seed of a hundred may rank two responses otherwise."""
+SMALL = 2e-3
+"""Absolute tolerance beside it: returns and shares lie in [0, 1], distances are a few nats."""
+DRAWN = ("banerjee2024.fig2", "banerjee2024.fig3", "banerjee2024.fig4", "banerjee2024.fig5",
+         "beyond.harm_bound", "beyond.simplex_counterexample", "beyond.matched_step",
+         "beyond.shrinkage", "adaptive2024.fig2", "ugda2025.table1")  # fmt: skip
+"""Figures without training."""
+SAMPLED = ("rewardrobust2024.fig4a", "rewardrobust2024.fig4b", "rewardrobust2024.fig6",
+           "rewardrobust2024.fig7", "rewardrobust2024.fig9",
+           "rewardrobust2024.reward_noise")  # fmt: skip
+"""Figures of trainings in which rounding flips draws within twenty steps: estimates may differ by
+half of their interval, single runs by anything. Measured with other vector instructions over a few
+seeds: 0.03 in means whose half-widths are 0.05 to 0.2, and a BRME head that is another one."""
+LANGUAGE = ("banerjee2024.fig7_lm", "beyond.unification", "beyond.language_curves")
+"""Figures of language models, of which a token may be another on another processor."""
+TIMED = {"zhang2024.cost": ("seconds",)}
+"""Columns that measure the machine."""
+
+
+def table(key: str, folder: Path = FOLDER) -> pd.DataFrame:
+    """Read the committed table of a figure.
+
+    Raises `InputError` where there is none.
+    """
+    path = folder / f"{key}.csv"
+    if not path.is_file():
+        raise InputError(
+            "key", "of a figure whose table is kept", key,
+            f"python -m figures --only {key} --out OUT && python -m figures.results record OUT",
+        )  # fmt: skip
+    return pd.read_csv(path)
+
+
+def redrawn(figure: Figure, folder: Path = FOLDER) -> Figure:
+    """The figure, drawn from its committed table where there is one, and with a word on that."""
+    path = folder / f"{figure.key}.csv"
+    if not path.is_file():
+        return figure
+    origin = _origin(folder)[figure.key]
+    note = f" From the table of {origin['started'][:10]}, computed on {origin['processor']}."
+    return replace(
+        figure, seconds=dict.fromkeys(figure.seconds, 1.0),
+        compute=partial(_read, path=path, content=digest(path)),
+        caption=partial(_noted, caption=figure.caption, note=note),
+    )  # fmt: skip
+
+
+def _read(setting: Setting, path: Path, content: str) -> pd.DataFrame:
+    return pd.read_csv(path)
+
+
+def _noted(numbers: pd.DataFrame, caption: Callable[[pd.DataFrame], str], note: str) -> str:
+    return caption(numbers) + note
+
+
+def record(out: Path, folder: Path = FOLDER) -> list[str]:
+    """Keep the tables, and the audit, of a folder that `python -m figures` wrote; returns names.
+
+    Only what was drawn at the default seed and number of seeds is kept. Raises `InputError` where
+    the folder holds none.
+    """
+    entries = _comparable(out)
+    origin, machine = _origin(folder), processor()
+    for key, entry in entries.items():
+        numbers = pd.read_csv(out / f"{key}.csv")
+        write(folder / f"{key}.csv", lambda path, numbers=numbers: _written(numbers, path))
+        origin[key] = {**entry["provenance"], "processor": machine, "setting": entry["setting"]}
+    names = list(entries)
+    if (out / AUDIT).is_file():
+        newest = max(entries.values(), key=lambda entry: entry["provenance"]["started"])
+        write_text(folder / AUDIT, json.dumps(_evidence(out), indent=1, ensure_ascii=False) + "\n")
+        origin[AUDIT] = {**newest["provenance"], "processor": machine}
+        names.append(AUDIT)
+    write_text(folder / ORIGIN, json.dumps(origin, indent=1, sort_keys=True) + "\n")
+    return names
+
+
+def check(out: Path, folder: Path = FOLDER) -> dict[str, list[str]]:
+    """Compare a folder that `python -m figures` wrote with the tables that are kept.
+
+    Returns what differs beyond the tolerances, by figure; an empty list where nothing does. Raises
+    `InputError` where the folder holds no figure whose table is kept.
+    """
+    kept = [key for key in _comparable(out) if (folder / f"{key}.csv").is_file()]
+    if not kept:
+        raise InputError("out", "a folder with figures whose tables are kept", str(out))
+    found = {
+        key: differences(key, table(key, folder), pd.read_csv(out / f"{key}.csv"), 1.0)
+        for key in kept
+    }
+    if (out / AUDIT).is_file():
+        found[AUDIT] = _contradicted(json.loads((folder / AUDIT).read_text()), _evidence(out))
+    return found
+
+
+def processor() -> str:
+    """Name the processor of this machine, on which a folder is recorded that was drawn here."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def differences(
+    key: str, expected: pd.DataFrame, found: pd.DataFrame, apart: float = 0.0
+) -> list[str]:
+    """Say where a figure's table differs from another of the same figure, beyond the tolerances.
+
+    apart: half-widths of an interval by which numbers of trainings may be apart too.
+    """
+    if list(expected) != list(found) or len(expected) != len(found):
+        return [f"{len(found)} rows of {list(found)}, not {len(expected)} of {list(expected)}"]
+    wrong = different(key, expected, found, apart)
+    return [
+        f"{column}, row {row}: {found[column][row]}, not {expected[column][row]}"
+        for column in wrong
+        for row in np.flatnonzero(wrong[column])
+    ]
+
+
+def different(
+    key: str, expected: pd.DataFrame, found: pd.DataFrame, apart: float = 0.0
+) -> pd.DataFrame:
+    """Mark the cells that differ beyond the tolerances, in tables of the same shape and columns."""
+    relative, absolute = _tolerances(key)
+    width = np.zeros(len(expected))
+    if key not in DRAWN and {"low", "high"} <= set(expected):
+        half = (expected.high - expected.low).to_numpy(float) / 2
+        width = np.nan_to_num(half, nan=1e9) if key in SAMPLED else apart * np.nan_to_num(half)
+    told = {}
+    for column in expected.columns.drop(list(TIMED.get(key, ()))):
+        ours, theirs = expected[column], found[column]
+        if pd.api.types.is_numeric_dtype(ours) and pd.api.types.is_numeric_dtype(theirs):
+            a, b = ours.to_numpy(float), theirs.to_numpy(float)
+            told[column] = ~np.isclose(b, a, rtol=relative, atol=absolute + width, equal_nan=True)
+        else:
+            told[column] = (ours.fillna("").astype(str) != theirs.fillna("").astype(str)).to_numpy()
+    return pd.DataFrame(told)
+
+
+def _tolerances(key: str) -> tuple[float, float]:
+    """Relative and absolute, of a figure."""
+    if key in DRAWN:
+        return EXACT, EXACT
+    return (0.25, 0.1) if key in LANGUAGE else (TRAINED, SMALL)
+
+
+def _written(numbers: pd.DataFrame, path: Path) -> None:
+    numbers.to_csv(path, index=False, float_format=DIGITS)
+
+
+def _comparable(out: Path) -> dict[str, Any]:
+    """Entries of the manifest of figures drawn as `make figures` draws them."""
+    entries = read_manifest(out / "manifest.json")
+    default = Setting()
+    found = {
+        key: entry
+        for key, entry in entries.items()
+        if entry["status"] == "done"
+        and entry["setting"]["seed"] == default.seed
+        and not entry["setting"]["full_seeds"]
+    }
+    if not found:
+        raise InputError(
+            "out", "a folder that python -m figures wrote", str(out), "python -m figures --out OUT"
+        )
+    return found
+
+
+def _origin(folder: Path) -> dict[str, Any]:
+    path = folder / ORIGIN
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+
+def _evidence(out: Path) -> dict[str, Any]:
+    """Verdicts and numbers of the audit, without its sentences."""
+    told = json.loads((out / AUDIT).read_text(encoding="utf-8"))
+    claims = {
+        claim["key"]: {"verdict": claim["verdict"], "confirmed": claim["confirmed"],
+                       "evidence": claim["evidence"]}
+        for claim in told["claims"]
+    }  # fmt: skip
+    return {"draws": told["trial"]["draws"], "seed": told["trial"]["seed"], "claims": claims}
+
+
+def _contradicted(kept: dict[str, Any], found: dict[str, Any]) -> list[str]:
+    """Verdicts that differ; observed numbers that do, where both had as many draws."""
+    told = []
+    same = all(kept[name] == found[name] for name in ("draws", "seed"))
+    for key, claim in found["claims"].items():
+        before = kept["claims"].get(key)
+        if before is None or before["verdict"] != claim["verdict"] or not claim["confirmed"]:
+            told.append(f"{key}: {claim['verdict']}, confirmed: {claim['confirmed']}")
+            continue
+        for ours, theirs in zip(before["evidence"], claim["evidence"], strict=True):
+            numbers = np.array([ours["observed"], theirs["observed"]], float)
+            if same and not np.isclose(*numbers, rtol=TRAINED, atol=SMALL, equal_nan=True):
+                told.append(f"{key}, {ours['quantity']}: {numbers[1]}, not {numbers[0]}")
+    return told
+
+
+@dataclass(frozen=True)
+class Options:
+    """Keep the tables that README and docs quote, or compare new ones with them."""
+
+    what: Annotated[Literal["record", "check"], tyro.conf.Positional]
+    """record keeps tables in docs/results; check compares with those that are there."""
+    out: Annotated[Path, tyro.conf.Positional] = Path("out")
+    """Folder that `python -m figures` wrote."""
+
+
+def main(options: Options) -> int:
+    """Exit status: 0, 1 where numbers differ, 2 for a folder without any."""
+    try:
+        if options.what == "record":
+            print(f"kept in {FOLDER}: {', '.join(record(options.out))}")
+            return 0
+        found = check(options.out)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for key, told in found.items():
+        print(f"{key:32s} {'as kept' if not told else f'{len(told)} numbers differ'}")
+        for line in told[:5]:
+            print(f"    {line}")
+    return 1 if any(found.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Options)))
