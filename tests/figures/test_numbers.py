@@ -96,7 +96,7 @@ def test_the_instance_on_the_simplex():
     variance, eps = simplex_counterexample.INSTANCE
     (r1, _, _), draws = simplex_counterexample.REWARD, 20_000
     noise = np.random.default_rng(0).standard_normal((draws, 3))
-    found = simplex_counterexample._compared(variance, eps, noise)
+    found = simplex_counterexample.compare_harm(variance, eps, noise)
     unaware, _ = quad(
         lambda x: norm.pdf(x - r1) * norm.cdf(x) * norm.cdf(x / variance**0.5), -8, 8, points=[0]
     )

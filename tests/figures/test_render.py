@@ -12,22 +12,23 @@ from matplotlib.figure import Figure as Canvas
 from figures.catalogue import FIGURES
 from figures.figure import Setting
 from figures.render import render, render_all
+from figures.results import TIMED
+from tests.figures.recorded import QUICK, recorded, slow_but
+from tests.figures.small import stored
 from theory.errors import InputError
 
 EXACT = {"banerjee2024.fig2", "adaptive2024.fig2"}
 """Figures without draws."""
-TIMED = {"zhang2024.cost": "seconds"}
-"""Columns that measure the machine."""
 
 
 def quiet(line):
     pass
 
 
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("key", FIGURES)
 def test_files_caption_and_manifest(key, tmp_path):
-    entry = render_all([FIGURES[key]], Setting(), tmp_path, quiet)[key]
+    figure = dataclasses.replace(FIGURES[key], compute=lambda _: recorded(key))
+    entry = render_all([figure], Setting(), tmp_path, quiet)[key]
     assert entry["status"] == "done", entry
     kinds = {name.removeprefix(f"{key}.") for name in entry["files"]}
     assert kinds == {"csv", "png", "pdf", "txt"}
@@ -46,15 +47,15 @@ def test_files_caption_and_manifest(key, tmp_path):
 
 
 @pytest.mark.usefixtures("small")
-@pytest.mark.parametrize("key", FIGURES)
-def test_data_depend_on_the_seed_and_not_on_the_workers(key):
-    def data(**options):
-        table = FIGURES[key].compute(Setting(**options))
-        return table.drop(columns=TIMED.get(key, [])).to_csv(index=False)
+@pytest.mark.parametrize("key", slow_but(QUICK))
+def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
+    def read(table):
+        return table.drop(columns=list(TIMED.get(key, ()))).to_csv(index=False)
 
-    once = data(seed=3, workers=1)
-    assert data(seed=3, workers=2) == once
-    assert (data(seed=4) == once) == (key in {*EXACT, *TIMED})
+    once = read(tables[key])
+    assert read(stored(FIGURES[key].compute(Setting(workers=2)))) == once
+    other = read(stored(FIGURES[key].compute(Setting(seed=4))))
+    assert (other == once) == (key in {*EXACT, *TIMED})
 
 
 @pytest.mark.usefixtures("small")
@@ -68,14 +69,10 @@ def test_equal_data_give_equal_files(tmp_path):
     assert files("once") == files("again")
 
 
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("key", FIGURES)
-def test_drawing_and_caption_need_the_stored_table_only(key, tmp_path):
-    figure = FIGURES[key]
-    path = tmp_path / "data.csv"
-    figure.compute(Setting()).to_csv(path, index=False)
+def test_drawing_and_caption_need_the_stored_table_only(key):
+    figure, table = FIGURES[key], recorded(key)
     canvas = Canvas(figsize=figure.size)
-    table = pd.read_csv(path)
     figure.draw(table, canvas)
     for ax in canvas.axes:
         beside = {
@@ -83,7 +80,7 @@ def test_drawing_and_caption_need_the_stored_table_only(key, tmp_path):
         }  # fmt: skip
         assert any(a.get_xlabel() or a.get_ylabel() or a.get_title() for a in beside)
     assert len(figure.caption(table)) > 80
-    pd.testing.assert_frame_equal(table, pd.read_csv(path))
+    pd.testing.assert_frame_equal(table, recorded(key))
 
 
 @pytest.mark.usefixtures("small")

@@ -1,7 +1,5 @@
 """rewardrobust2024 on the grid: what the tables hold, and verdicts that follow the numbers."""
 
-import io
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,8 +7,7 @@ import torch
 
 from bandits.grid import Grid
 from bandits.optimisers import PPO
-from figures.figure import Setting, verdict
-from figures.render import render
+from figures.figure import verdict
 from figures.rewardrobust2024 import (
     brme,
     brme_models,
@@ -22,7 +19,8 @@ from figures.rewardrobust2024 import (
     scoring_direction,
     scoring_runs,
 )
-from tests.figures.conftest import SMALL
+from tests.figures.recorded import recorded
+from tests.figures.small import SMALL
 from theory.presets import best_case, wco
 
 FIGURES = {
@@ -44,21 +42,8 @@ def _small():
 
 @pytest.fixture(scope="module")
 def tables():
-    """Of every figure, as read from its file."""
-    found = {}
-    for key, figure in FIGURES.items():
-        text = figure.compute(Setting()).to_csv(index=False)
-        found[key] = pd.read_csv(io.StringIO(text))
-    return found
-
-
-@pytest.mark.parametrize("key", FIGURES)
-def test_every_figure_is_drawn_with_caption_and_findings(key, tmp_path):
-    entry = render(FIGURES[key], Setting(), tmp_path)
-    assert "seeds" in entry["caption"]
-    assert "draws" in entry["caption"]
-    assert entry["findings"]
-    assert "nan" not in str(entry["findings"])
+    """Of every figure."""
+    return {key: recorded(figure.key) for key, figure in FIGURES.items()}
 
 
 CLAIMS = [
@@ -100,7 +85,7 @@ def test_verdict_is_partial_where_some_hold():
 @pytest.mark.parametrize(("name", "preset"), [("min", wco), ("max", best_case)])
 def test_objectives_side_by_side_are_trained_as_alone(name, preset):
     world, seeds = Grid(sft=scoring_runs.SFT), [0, 1]
-    rows = scoring_runs._trained(world, seeds)
+    rows = scoring_runs.train_side_by_side(world, seeds)
     ours = rows[(rows.objective == name) & (rows.step == 20)]
     objective = preset(scoring_runs.BETA)
     *_, alone = world.train(objective, PPO(annealed=None), seeds, steps=20, evaluate_every=20)
@@ -109,7 +94,7 @@ def test_objectives_side_by_side_are_trained_as_alone(name, preset):
 
 
 def test_exact_optima_are_matched_in_kl():
-    rows = scoring_runs._matched(Grid(sft=scoring_runs.SFT), [0, 1])
+    rows = scoring_runs.solve_at_distance(Grid(sft=scoring_runs.SFT), [0, 1])
     np.testing.assert_allclose(rows.kl, scoring_runs.DISTANCE, rtol=1e-4)
 
 
@@ -120,7 +105,7 @@ def test_declines_are_measured_where_the_other_seeds_peak():
          for seed, path in golds.items()
          for step, gold in zip((5, 10, 20), path, strict=True)]
     )  # fmt: skip
-    found = scoring_runs._declines(rows).set_index("kind")
+    found = scoring_runs.declines(rows).set_index("kind")
     placed = [0.0 - 1.0, 0.0 - 1.0, 0.0 - 2.0]
     assert found.loc["decline", "mean"] == pytest.approx(np.mean(placed))
     assert found.loc["late decline", "mean"] == pytest.approx(np.mean([4.0, 2.0, -2.0]))
@@ -151,7 +136,7 @@ def test_the_true_reward_has_perfect_accuracy_and_margin():
     world, seeds = Grid(), [0, 1]
     gold = world.gold.expand(len(seeds), -1, -1)
     noise = 1e-6 * torch.randn(gold.shape, generator=torch.Generator().manual_seed(0))
-    numbers, margins, pairs = brme_models._measured(world, gold + noise, seeds)
+    numbers, margins, pairs = brme_models.measure(world, gold + noise, seeds)
     assert numbers["accuracy"].tolist() == numbers["full"].tolist() == [1.0, 1.0]
     np.testing.assert_allclose(margins, brme.PERFECT, rtol=1e-4)
     assert margins.size == pairs.shape[1] == len(seeds) * 8 * (7 - world.preferences.pairs)

@@ -1,15 +1,15 @@
 """UGDA and its baselines on the grid: readings, drawings and verdicts."""
 
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.figure import Figure as Canvas
 
-from figures.figure import Setting
-from figures.ugda2025 import ablation, accuracy, gains, runs, sensitivity, tables, win_rates
+from figures.ugda2025 import ablation, accuracy, gains, sensitivity, tables, win_rates
 from figures.ugda2025.readings import accuracy as accuracies
 from figures.ugda2025.readings import outcomes, returns
+from tests.figures.recorded import recorded
 from tests.tolerance import EXACT
+
+pytestmark = pytest.mark.usefixtures("small")
 
 FIGURES = (
     *tables.FIGURES, *win_rates.FIGURES, ablation.FIGURE, accuracy.FIGURE, sensitivity.FIGURE,
@@ -17,24 +17,10 @@ FIGURES = (
 )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """All figures, as they are read back from disk."""
-    path, read = tmp_path_factory.mktemp("tables") / "data.csv", {}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("SEEDS", {"toy": 2}), ("WORLDS", 1), ("STEPS", 4), ("REFINING", 2)):
-            patch.setattr(runs, name, value)
-        for figure in FIGURES:
-            figure.compute(Setting()).to_csv(path, index=False)
-            read[figure.key] = (figure, pd.read_csv(path))
-    return read
-
-
-def test_figures_draw_and_speak_from_their_tables(found):
-    for figure, table in found.values():
-        figure.draw(table, Canvas(figsize=figure.size))
-        assert "draws" in figure.caption(table)
-        assert figure.findings(table)
+@pytest.fixture
+def found():
+    """All figures with their tables."""
+    return {figure.key: (figure, recorded(figure.key)) for figure in FIGURES}
 
 
 @pytest.mark.parametrize("key", ["ugda2025.table2", "ugda2025.table3", "ugda2025.fig4"])

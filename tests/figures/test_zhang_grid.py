@@ -1,47 +1,31 @@
 """Kinds of reward ensembles on the grid: win rates, pairs, verdicts and counts."""
 
-import pandas as pd
 import pytest
 import torch
-from matplotlib.figure import Figure as Canvas
 
-from figures.figure import Setting
 from figures.zhang2024 import cost, ensembles, runs, table1
 from figures.zhang2024.claims import between
 from figures.zhang2024.runs import INDEPENDENT, LINEAR, LORA, MEAN, SINGLE
 from figures.zhang2024.sizes import LLAMA_SIZES, formula, trainable
+from tests.figures.recorded import recorded
 from tests.tolerance import FLOAT32, VALUE
+
+pytestmark = pytest.mark.usefixtures("small")
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    """All figures, as they are read back from disk."""
-    path = tmp_path_factory.mktemp("tables") / "data.csv"
-    found = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runs, "SEEDS", {"toy": 6})
-        patch.setattr(runs, "STEPS", 4)
-        patch.setattr(runs, "COUNTS", (2, 8))
-        patch.setattr(cost, "SEEDS", {"toy": 2})
-        for figure in (*ensembles.FIGURES, table1.FIGURE, cost.FIGURE):
-            figure.compute(Setting()).to_csv(path, index=False)
-            found[figure.key] = (figure, pd.read_csv(path))
-    return found
-
-
-def test_figures_draw_and_speak_from_their_tables(tables):
-    for figure, table in tables.values():
-        figure.draw(table, Canvas(figsize=figure.size))
-        assert "draws" in figure.caption(table)
-        assert figure.findings(table)
+def tables():
+    """All figures with their tables."""
+    figures = (*ensembles.FIGURES, table1.FIGURE, cost.FIGURE)
+    return {figure.key: (figure, recorded(figure.key)) for figure in figures}
 
 
 def test_the_reference_wins_half_the_time_and_ties_count_half():
     gold = torch.tensor([[1.0, 0.0, 0.0]])
     reference = torch.tensor([[[0.5, 0.25, 0.25]]])
     best = torch.tensor([[[1.0, 0.0, 0.0]]])
-    assert runs._worth(reference, reference, gold)["win"].item() == 0.5
-    found = runs._worth(best, reference, gold)
+    assert runs.judge(reference, reference, gold)["win"].item() == 0.5
+    found = runs.judge(best, reference, gold)
     assert found["win"].item() == 0.75
     assert found["gold"].item() == 1.0
 
@@ -54,7 +38,7 @@ def test_best_of_one_is_the_reference():
 
 def test_pairs_are_differences_of_means(tables):
     _, table = tables["zhang2024.fig2"]
-    ends = table[(table["sample"] == "all") & (table.metric == "win") & (table.effort == 8)]
+    ends = table[(table["sample"] == "all") & (table.metric == "win") & (table.effort == 16)]
     means = ends.set_index("kind")["mean"]
     pair = between(table, "best-of-n", (LORA, MEAN), (SINGLE, MEAN))
     assert abs(pair.mean - (means[LORA] - means[SINGLE])) < VALUE
