@@ -22,12 +22,11 @@ import pandas as pd
 import tyro
 
 from figures.figure import Figure, Setting
-from figures.inputs import ROOT
 from figures.manifest import read_manifest
 from theory.errors import InputError
 from theory.files import digest, write, write_text
 
-FOLDER = ROOT / "docs" / "results"
+FOLDER = Path(__file__).parents[1] / "docs" / "results"
 AUDIT, ORIGIN = "audit.json", "origin.json"
 DIGITS = "%.7g"
 """Of the numbers that are kept."""
