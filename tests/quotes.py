@@ -689,12 +689,6 @@ SETTINGS = {
     "docs/papers/index.md": (
         "with 200,000 draws and seed 0", "and seed 0, intervals 95%", "0.1 million parameters",
     ),
-    "docs/how-to/cluster.md": ("with status 1",),
-    "docs/how-to/data.md": ("preference_dataset_mix2", "numbers from 0."),
-    "docs/how-to/index.md": ("in 20 lines",),
-    "docs/how-to/lm-eval.md": ("version 0.4.13",),
-    "docs/how-to/objective.md": ("in 20 lines",),
-    "docs/how-to/reward-models.md": ("reference 0.",),
     "docs/index.md": ('<figure markdown="0">', "Python 3.11 or newer", "(1, σ, σ², ...)"),
     "docs/processes.md": (
         "after 30 seconds", "a frozen 8B model", "takes 16 GB on", "take 16 bytes each for",
@@ -710,10 +704,13 @@ SETTINGS = {
 """What is no result in one file: sizes, settings, what a paper says."""
 FILES = [
     "README.md",
-    *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md"))
-      if "--8<-- \"C" not in path.read_text(encoding="utf-8") and path.parent.name != "api"),
-]  # fmt: skip
-"""Pages that are looked at: all but those of docstrings, and those that are other files."""
+    *(
+        str(path.relative_to(ROOT))
+        for folder in ("docs", "docs/papers")
+        for path in sorted((ROOT / folder).glob("*.md"))
+    ),
+]
+"""Pages that are looked at; those of docstrings and how-tos have formats and limits."""
 CODE = re.compile(r"```.*?```|^(?:    )[^\n]*|`[^`]*`|\]\([^)]*\)|--8<--|<!--.*?-->", re.M | re.S)
 NUMBER = re.compile(r"[\d.,]*\d[\d.,]*")
 
