@@ -93,7 +93,9 @@ def main(keys):
             tables[key].to_csv(FOLDER / f"{key}.csv", index=False, float_format=DIGITS)
             table = recorded(key)
             (FOLDER / f"{key}.txt").write_text(said(key, table), encoding="utf-8")
-            text = json.dumps(drawn(key, table), ensure_ascii=False).replace("{", "\n{")
+            text = json.dumps(drawn(key, table), ensure_ascii=False).replace(
+                '{"numbers"', '\n{"numbers"'
+            )
             (FOLDER / f"{key}.json").write_text(f"{text}\n", encoding="utf-8")
             print(f"{key:32s} {time.process_time() - started:6.1f} s of a processor", flush=True)
 
