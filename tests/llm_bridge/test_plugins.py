@@ -201,7 +201,8 @@ def test_scores_of_another_shape_are_refused(name):
 
 @pytest.mark.parametrize("name", ["one row", "one short", "a tensor"])
 def test_a_benchmark_reads_scores_of_the_right_shape_only(name):
-    rows = pd.DataFrame({"prompt": PROMPTS, "chosen": TEXTS, "rejected": TEXTS, "subset": "x"})
+    worse = [f"{text} ." for text in TEXTS]
+    rows = pd.DataFrame({"prompt": PROMPTS, "chosen": TEXTS, "rejected": worse, "subset": "x"})
     with pytest.raises(InputError, match="`score`"):
         rewardbench(SCORERS[name], rows)
     with pytest.raises(InputError, match="`utility`"):
