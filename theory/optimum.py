@@ -1,6 +1,6 @@
 """The verbs that look at a whole table of scores: `solve` and `bind`."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +54,7 @@ def solve(
     """
     checks.one_of("method", method, METHODS)
     kind, reference = scores.members, to_numpy(log_reference).astype(float)
-    table = scores.numpy()
+    table = _double(scores.numpy())
     single_prompt = table.members.ndim == 2 and reference.ndim == 1
     if isinstance(objective, Bound):
         binding, objective = objective.binding.numpy(), objective.objective
@@ -119,6 +119,12 @@ def batch_statistics(
     if per_prompt.ndim:
         overall = weighted_mean(per_prompt, prompt_weights)[..., None]
     return Binding(mean_variance=overall[..., None], prompt_variance=per_prompt[..., None])
+
+
+def _double(scores: Scores) -> Scores:
+    """The same numbers in float64, in which solvers and certificates work."""
+    given = {f.name: getattr(scores, f.name) for f in fields(scores)}
+    return Scores(**{name: None if a is None else a.astype(float) for name, a in given.items()})
 
 
 def _worst_for(

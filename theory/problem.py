@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from theory import checks
-from theory.arrays import Array, to_numpy, weighted_mean
+from theory.arrays import Array, logsumexp, to_numpy, weighted_mean
 from theory.binding import Binding
 from theory.divergences import metric_product, norm, squared_norm, stable_divergence
 from theory.mixes import PolicyWorstMix, opponents
@@ -147,6 +147,8 @@ def make_problem(
     """
     checks.one_of("domain", domain, DOMAINS)
     _check_reference(log_reference, scores)
+    total = logsumexp(log_reference, keepdims=True)  # of float32, 1e-7 from 0
+    log_reference = np.where(np.abs(total) > 1e-12, log_reference - total, log_reference)
     _check_strength(objective)
     divergent = objective.form in ("bregman", "kl")
     if divergent and domain != "simplex":

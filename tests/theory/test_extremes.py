@@ -122,6 +122,20 @@ def test_reported_corners():
         np.testing.assert_allclose(found[:2], np.exp(exact), atol=EXACT)
 
 
+@pytest.mark.parametrize("name", DIAGONAL)
+def test_tables_of_float32_are_solved_and_certified_in_float64(name):
+    rng = np.random.default_rng(3)
+    members = rng.normal(size=(2, 4, 3)).astype(np.float32)
+    single = Scores(members, head_std=np.ones((2, 4, 3), np.float32))
+    log_reference = np.log(rng.dirichlet(np.ones(4), 2))
+    log_reference = log_reference.astype(np.float32)
+    found = solve(penalised(name, 0.1), log_reference, single)
+    assert found.kkt_residual <= PROMISED
+    wide = Scores(members.astype(float), head_std=np.ones((2, 4, 3)))
+    expected = solve(penalised(name, 0.1), log_reference, wide).policy
+    np.testing.assert_allclose(found.policy, expected, atol=EXACT)
+
+
 def test_a_certificate_can_fail():
     """An answer that is off by 1e-6 is not called optimal."""
     scores = Scores(np.array([[[1.0], [0.999], [0.5]]]) + 1e6)
