@@ -154,24 +154,21 @@ class World:
         """Load the policy. Raises `InputError` as `check`, before anything is loaded."""
         self.check()
         world = self.world()
-        self.prepare(world)
+        world.policy()
         return world
 
     def prepare(self, world: TextWorld) -> None:
         """Train all models of a world, or take them from the cache."""
-        world.policy()
-        return world
-
-    def prepared(self, world: TextWorld | None = None) -> TextWorld:
-        """Train all models of a world, `loaded` unless given, or take them from the cache.
-
-        Raises `InputError` as `check`, before anything is loaded.
-        """
-        world = world or self.loaded()
-        _ = world.gold
+        _ = world.policy(), world.gold
         print(f"reward models of {self.seeds} preference data sets ...", flush=True)
         with connected("loky", self.workers) as pool:
             list(pool(delayed(_prepare)(world, seed) for seed in range(self.seeds)))
+
+    def prepared(self, world: TextWorld | None = None) -> TextWorld:
+        """Prepare a world, `loaded` unless given. Raises `InputError` as `check`."""
+        world = world or self.loaded()
+        self.prepare(world)
+        return world
 
 
 @dataclass(frozen=True)
