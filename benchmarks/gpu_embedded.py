@@ -28,15 +28,13 @@ def embedded(context: Context) -> Iterator[tuple[str, Any]]:
                 rows(stored, name, steps=steps, dtype=dtype, device=device, **changed)
                 for device in ("cpu", context.device)
             )
-            found.append(
-                {"case": name, "precision": precision, **_compared(here, there, precision)}
-            )
+            found.append({"case": name, "precision": precision, **compared(here, there, precision)})
             yield "trainings", found
     judged = [row["within"] for row in found if row["within"] is not None]
     yield "float64 and float32 within tolerance", all(judged)
 
 
-def _compared(here: list[Any], there: list[Any], precision: str) -> dict[str, Any]:
+def compared(here: list[Any], there: list[Any], precision: str) -> dict[str, Any]:
     """Where two trainings part, and by how much they differ before."""
     told = [one["responses"] == other["responses"] for one, other in zip(here, there, strict=True)]
     same = told.index(False) if False in told else len(told)

@@ -122,10 +122,10 @@ def test_the_embedded_language_agrees_with_itself(tmp_path):
 def test_it_tells_where_trainings_part(precision):
     same = {"responses": "a", **dict.fromkeys(KEPT, 1.0)}
     there = [same, {**same, "kl": 1.0 + 1e-6}, {**same, "responses": "b", "gold": 9.0}]
-    row = gpu_embedded._compared([same] * 3, there, precision)
+    row = gpu_embedded.compared([same] * 3, there, precision)
     assert row["the same responses"] == 2
     assert row["kl"] == pytest.approx(5e-7)
     assert row["gold"] == 0
     assert row["within"] == {"float64": False, "float32": True, "bfloat16": None}[precision]
-    lost = gpu_embedded._compared([same], [{**same, "responses": "b"}], precision)
+    lost = gpu_embedded.compared([same], [{**same, "responses": "b"}], precision)
     assert lost["within"] == (None if precision == "bfloat16" else False)
