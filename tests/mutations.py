@@ -104,16 +104,16 @@ TEXT: dict[str, Mutation] = {
     "add a field": _field(lambda rng, fields: fields.insert(int(rng.integers(5)), b"7")),
     "UTF-16": encode("utf-16"), "UTF-16 unmarked": encode("utf-16-le"),
     "UTF-32": encode("utf-32"), "byte order mark": encode("utf-8-sig"), "zip": zipped,
-    "gzip unnamed": lambda rng, data: gzip.compress(data),
+    "gzip unnamed": lambda rng, data: gzip.compress(data, mtime=0),
 }  # fmt: skip
 """Accidents of a text file."""
 GZIP: dict[str, Mutation] = {
-    "cut": lambda rng, data: truncate(rng, gzip.compress(data)),
-    "flipped": lambda rng, data: flip(rng, gzip.compress(data)),
+    "cut": lambda rng, data: truncate(rng, gzip.compress(data, mtime=0)),
+    "flipped": lambda rng, data: flip(rng, gzip.compress(data, mtime=0)),
     "plain": lambda rng, data: data,
-    "twice": lambda rng, data: gzip.compress(gzip.compress(data)),
-    "whole": lambda rng, data: gzip.compress(data),
-    "rest": lambda rng, data: gzip.compress(data) + b"rest",
+    "twice": lambda rng, data: gzip.compress(gzip.compress(data, mtime=0), mtime=0),
+    "whole": lambda rng, data: gzip.compress(data, mtime=0),
+    "rest": lambda rng, data: gzip.compress(data, mtime=0) + b"rest",
 }
 """Accidents of a compressed one."""
 
