@@ -98,7 +98,7 @@ def record(out: Path, folder: Path = FOLDER) -> list[str]:
     origin, machine = _origin(folder), processor()
     for key, entry in entries.items():
         numbers = pd.read_csv(out / f"{key}.csv")
-        write(folder / f"{key}.csv", lambda path, numbers=numbers: _written(numbers, path))
+        write(folder / f"{key}.csv", partial(_written, numbers))
         origin[key] = {**entry["provenance"], "processor": machine, "setting": entry["setting"]}
     names = list(entries)
     if (out / AUDIT).is_file():
@@ -225,14 +225,14 @@ def _contradicted(kept: dict[str, Any], found: dict[str, Any]) -> list[str]:
     told = []
     same = all(kept[name] == found[name] for name in ("draws", "seed"))
     for key, claim in found["claims"].items():
-        before = kept["claims"].get(key)
-        if before is None or before["verdict"] != claim["verdict"] or not claim["confirmed"]:
+        old = kept["claims"].get(key)
+        if old is None or old["verdict"] != claim["verdict"] or not claim["confirmed"]:
             told.append(f"{key}: {claim['verdict']}, confirmed: {claim['confirmed']}")
             continue
-        for ours, theirs in zip(before["evidence"], claim["evidence"], strict=True):
-            numbers = np.array([ours["observed"], theirs["observed"]], float)
-            if same and not np.isclose(*numbers, rtol=TRAINED, atol=SMALL, equal_nan=True):
-                told.append(f"{key}, {ours['quantity']}: {numbers[1]}, not {numbers[0]}")
+        for ours, theirs in zip(old["evidence"], claim["evidence"], strict=True):
+            before, now = (np.float64(one["observed"]) for one in (ours, theirs))
+            if same and not np.isclose(now, before, rtol=TRAINED, atol=SMALL, equal_nan=True):
+                told.append(f"{key}, {ours['quantity']}: {now}, not {before}")
     return told
 
 

@@ -3,18 +3,21 @@ exact optima of a table, PPO on that table, and PPO on a language model."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from jaxtyping import Float
 
 from figures import language_models
 from figures.kept import kept
-from theory.files import write
+from llm_bridge.caching import VARIABLE
+from theory.files import output_folder
+from theory.integrity import kept_arrays
 from theory.kl_estimators import exact_kl
 from theory.objective import Objective
 from theory.optimum import solve
+from theory.penalties import Form
 
 if TYPE_CHECKING:
     from llm_bridge.tilt import Responses
@@ -24,6 +27,8 @@ STEPS = {"table": 240, "language model": 80}
 SAMPLES = {"table": 256, "language model": 128}
 """Responses of the policy to each prompt, and as many of its reference."""
 BATCH, LEARNING_RATE = 128, 1.5e-3
+MODELS, FIELDS = ("policy", "reference"), ("utility", "price", "log_ratio")
+"""What is kept of a language model, by the model that responded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,60 +87,40 @@ def on_language_models(objective: Objective, seeds: Sequence[int]) -> Iterator[M
     from llm_bridge.optimality import predicted, respond
     from llm_bridge.seeds import hash_seed
     from llm_bridge.settings import Settings
+    from llm_bridge.tilt import Responses
 
     settings = Settings(
         batch=BATCH, minibatches=4, learning_rate=LEARNING_RATE, lam=1.0, schedule="cosine"
     )
     beta = objective.strength.beta  # type: ignore[union-attr]
     described = ("unification", repr(objective), STEPS, SAMPLES, repr(settings), repr(world))
-    folder = kept(described, world.trainer)
-    for seed in seeds:
-        if (done := folder / f"{seed}.npz").is_file():
-            yield _read(seed, done)
-            continue
+    folder = output_folder(kept(described, world.trainer), argument="cache", option=VARIABLE)
+
+    def measured(seed: int) -> dict[str, Any]:
         trainer = world.trainer(objective, settings, seed)
         for _ in trainer.run(STEPS["language model"]):
             pass
         generator = torch.Generator().manual_seed(hash_seed(seed, "unification"))
         policy, reference = (
             respond(trainer, SAMPLES["language model"], model, generator=generator)
-            for model in ("policy", "reference")
+            for model in MODELS
         )
+        arrays = {
+            f"{model}_{field}": getattr(found, field)
+            for model, found in zip(MODELS, (policy, reference), strict=True)
+            for field in FIELDS
+        }
         away = predicted(policy, reference, beta)
-        yield _write(Measured(seed, policy, reference, away, float("nan")), done)
+        return {**arrays, "form": np.array(policy.form), "predicted": away}
 
-
-FIELDS = ("utility", "price", "log_ratio")
-
-
-def _write(found: Measured, path: Path) -> Measured:
-    """Keep what was measured of a language model."""
-    arrays = {
-        f"{name}_{field}": getattr(responses, field)
-        for name, responses in (("policy", found.policy), ("reference", found.reference))
-        for field in FIELDS
-    }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    kind = np.array(found.policy.form)
-    write(path, lambda place: _save(place, arrays | {"predicted": found.predicted, "form": kind}))
-    return found
-
-
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _read(seed: int, path: Path) -> Measured:
-    """The same, from its file."""
-    from llm_bridge.tilt import Responses
-
-    with np.load(path, allow_pickle=False) as arrays:
+    for seed in seeds:
+        arrays = kept_arrays(folder / f"{seed}.npz", partial(measured, seed))
+        form = cast(Form, str(arrays["form"]))
         policy, reference = (
-            Responses(*(arrays[f"{name}_{field}"] for field in FIELDS), str(arrays["form"]))
-            for name in ("policy", "reference")
+            Responses(**{field: arrays[f"{model}_{field}"] for field in FIELDS}, form=form)
+            for model in MODELS
         )
-        return Measured(seed, policy, reference, arrays["predicted"], float("nan"))
+        yield Measured(seed, policy, reference, arrays["predicted"], float("nan"))
 
 
 def _drawn(log_policy: Float[np.ndarray, "prompts cells"], rng: np.random.Generator) -> np.ndarray:

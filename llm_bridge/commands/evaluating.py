@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from llm_bridge.caching import default_cache
 from llm_bridge.commands.options import World
 from llm_bridge.judging.endpoint import Endpoint
 from llm_bridge.judging.evaluate import against, measure, side_by_side, summarise
@@ -123,7 +124,9 @@ def _evaluated(
 def _endpoint(options: Evaluate) -> Endpoint | None:
     if options.endpoint is None:
         return None
-    return Endpoint(options.endpoint, options.endpoint_model, cache=options.cache / "answers")
+    return Endpoint(
+        options.endpoint, options.endpoint_model, cache=default_cache(options.cache) / "answers"
+    )
 
 
 def _judge(endpoint: Endpoint | None, world: TextWorld, seed: int) -> PairwiseJudge:

@@ -195,17 +195,18 @@ class _Asking:
     async def _patiently(self, body: dict[str, Any]) -> str | Failure:
         """One reply, tried for again while that may help; raises for what every prompt meets."""
         endpoint = self.endpoint
-        for attempt in range(endpoint.retries + 1):
+        attempt = 0
+        while True:
             await self._turn()
             reply = await self.server.fetch(body, endpoint.timeout)
             if isinstance(reply, str):
                 return reply
             if reply.after is None or reply.after > LONGEST_PAUSE or attempt == endpoint.retries:
-                break
+                self._give_up_on(reply)
+                return reply
             self.next_start = max(self.next_start, monotonic() + reply.after)
             await sleep(endpoint.pause * 2**attempt)
-        self._give_up_on(reply)
-        return reply
+            attempt += 1
 
     async def _turn(self) -> None:
         """Wait until the interval, and a pause that the server asked for, are over."""

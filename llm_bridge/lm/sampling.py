@@ -152,8 +152,8 @@ def sample(
         tokens, places = drawn[-1].clamp(min=0), (places.max(-1, keepdim=True).values + 1)
     counted = torch.cat(live, dim=1)
     width = int(counted.sum(1).max())
-    found = _checked(torch.cat(drawn, dim=1)[:, :width], model, finite)
-    return Batch(prompts, prompt_mask, found, counted[:, :width])
+    chosen = _checked(torch.cat(drawn, dim=1)[:, :width], model, finite)
+    return Batch(prompts, prompt_mask, chosen, counted[:, :width])
 
 
 def _checked(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def recorded(
         if key == next(iter(table)):
             output_folder(first.parent)
             first.unlink(missing_ok=True)
-            kept_arrays(first, lambda own=found: {"gold": own["judged"][0]})
+            kept_arrays(first, partial(dict, gold=found["judged"][0]))
         names = [name for name in found if name not in ("judged", "accuracy")]
         curves = pd.DataFrame({name: found[name][0] for name in names})
         last = about | _judged(found["judged"][0], _gold(first), tie)
