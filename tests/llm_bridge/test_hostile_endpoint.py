@@ -425,7 +425,8 @@ def test_a_proxy_that_cannot_be_used_is_refused(form, proxies):
 
 
 WAITING = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
 from llm_bridge.judging.endpoint import Endpoint
 Endpoint(sys.argv[1], "judge").ask([str(i) for i in range(50)], str)
 """
@@ -442,8 +443,11 @@ def test_an_interrupt_ends_at_once_what_waits_for_a_server():
             [sys.executable, "-c", WAITING, server.url], stderr=subprocess.PIPE, env=os.environ
         ) as process,
     ):
-        assert server.arrived.wait(120)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=30)
+        try:
+            assert server.arrived.wait(120)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+        finally:
+            process.kill()
     assert b"KeyboardInterrupt" in said
     assert process.returncode in (1, -signal.SIGINT)
