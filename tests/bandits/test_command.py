@@ -81,7 +81,7 @@ def test_a_target_kl(tmp_path):
         ({"beta": 0.0}, "`beta` must be > 0, got 0"),
         ({"device": "gpu"}, "'cpu' or 'cuda'"),
         ({"world": "three_arms", "device": "tpu9"}, "'cpu' or 'cuda'"),
-        ({"preferences": Path("nowhere.csv")}, "a CSV file"),
+        ({"preferences": Path("nowhere.csv")}, "an existing file"),
         ({"preferences": Path("nowhere.csv"), "pairs": (3,)}, "without pairs"),
         ({"objective": ("safe",), "kl": 0.5}, "it has a beta only"),
         ({"optimiser": "best_of_n", "kl": 0.5}, "choose n"),
