@@ -17,6 +17,8 @@ from theory.solvers.roots import decreasing_root
 
 TINY = 1e-300
 """Stands for zero under a division; its inverse stands for infinity."""
+FURTHEST = 4.0
+"""More than any squared distance within the simplex, in units of the largest weight."""
 
 
 class QuadraticOptimum(NamedTuple):
@@ -174,7 +176,7 @@ def _budget(
     checks.positive("eps", eps, zero_allowed=True)
     top, unit, price = _units(utility, weight, axis)
     with np.errstate(over="ignore"):
-        bound = _column(np.asarray(eps)) / price
+        bound = np.minimum(_column(np.asarray(eps)) / price, FURTHEST)
 
     def rate(variance: Array, floor: Array) -> Array:
         slack = abs(bound - mean(floor))  # negative by rounding only
@@ -225,7 +227,7 @@ def _active_set(
         policy = kept + rate * slope
         policy += lift * inverse
         positive = policy >= 0
-        if positive.all():
+        if (positive | (inverse == 0)).all():
             break
         remaining = kept * positive
         gone = kept - remaining
