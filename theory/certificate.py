@@ -59,6 +59,8 @@ def _stationarity(problem: Problem, optimum: Optimum) -> Array:
     gap = u - np.asarray(optimum.nu)[..., None]
     relative = _relative(problem, optimum, gap - np.where(moving, marginal, 0.0), gap)
     away = _staying(problem, optimum, gap)
+    if problem.objective.form == "norm" and optimum.method == "cvxpy":  # beside the kink at pi0
+        relative = np.minimum(relative, away)
     diagonal = problem.domain == "simplex" and not problem.objective.coefficient.matrix
     if diagonal and optimum.method != "cvxpy":
         displaced = _displacement(problem, optimum, u, marginal, price)
@@ -117,6 +119,9 @@ def _staying(problem: Problem, optimum: Optimum, gap: np.ndarray) -> Array:
     if problem.objective.form != "norm" or not isinstance(strength, Penalty):
         return missed
     if problem.objective.coefficient.matrix:
+        ease = np.linalg.solve(problem.metric, np.ones_like(gap)[..., None])[..., 0]
+        if problem.domain != "unconstrained":  # nu of the smallest dual norm
+            gap = gap - (ease * gap).sum(-1, keepdims=True) / ease.sum(-1, keepdims=True)
         squared = np.linalg.solve(problem.metric, gap[..., None])[..., 0] * gap
     else:
         inward = np.where((problem.reference > 0) | (problem.domain != "simplex"), gap, gap.clip(0))

