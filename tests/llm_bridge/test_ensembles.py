@@ -268,7 +268,8 @@ def test_models_with_tokenizers_of_their_own_are_fused():
     scores = fused(*TEXTS)
     assert scores.k == 5
     assert torch.equal(scores.members[:, 3:], other(*TEXTS).members)
-    normaliser = Normaliser.fit(fused, {PAIRS.prompts[0]: PAIRS.chosen[:16]}, centring="global")
+    references = {PAIRS.prompts[0]: PAIRS.chosen[:16]}
+    normaliser = Normaliser.fit(fused, references, centring="global", normalise="standardised")
     torch.testing.assert_close(normaliser.table.members.square().mean((0, 1)), torch.ones(5))
 
 

@@ -39,7 +39,7 @@ def numbers(*shape, seed=0):
 def normaliser():
     raw = iter([numbers(2 * 16, 4) * torch.tensor([1.0, 2.0, 3.0, 4.0]) + 5])
     references = {prompt: [str(i) for i in range(16)] for prompt in PROMPTS}
-    return Normaliser.fit(lambda *_: Scores(next(raw)), references)
+    return Normaliser.fit(lambda *_: Scores(next(raw)), references, normalise="standardised")
 
 
 def test_reference_responses_are_centred_and_of_unit_spread(normaliser):
