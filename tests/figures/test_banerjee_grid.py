@@ -150,10 +150,8 @@ def test_curves_and_their_verdicts():
     assert policy_curves.matched(doctored.assign(inside=0.5))[0].verdict == "in part"
     moved = doctored.assign(kl=np.where(doctored.method == "aware", 1.5, 1.0))
     assert policy_curves.matched(moved)[0].verdict == "differs"
-    ends = proxy_table.kind == "end"
-    assert policy_curves.traded(proxy_table)[0].verdict == "reproduces"
-    proxy_table.loc[ends, "proxy"] = -proxy_table.loc[ends, "proxy"]
-    assert policy_curves.traded(proxy_table)[0].verdict == "differs"
+    assert policy_curves.traded(proxy_table.assign(proxy=0.5))[0].verdict == "reproduces"
+    assert policy_curves.traded(proxy_table.assign(proxy=-0.5))[0].verdict == "differs"
 
 
 def test_unseen_pairs_are_those_that_the_data_lack():
