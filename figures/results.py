@@ -2,6 +2,7 @@
 
     python -m figures --out OUT && python -m figures.results record OUT     after numbers have moved
     python -m figures --only banerjee2024 --out OUT && python -m figures.results check OUT
+    python -m theory solve imdb_ensemble_scores.csv.gz --out OUT && python -m figures.results scores OUT
 
 They lie in `docs/results`, a CSV a figure beside `audit.json` of the theorems, and `origin.json`
 says of each on what processor, by which versions and from which commit it was computed.
@@ -22,12 +23,13 @@ import pandas as pd
 import tyro
 
 from figures.figure import Figure, Setting
-from figures.manifest import read_manifest
+from figures.manifest import provenance, read_manifest
+from theory.ending import ended
 from theory.errors import InputError
 from theory.files import digest, write, write_text
 
 FOLDER = Path(__file__).parents[1] / "docs" / "results"
-AUDIT, ORIGIN = "audit.json", "origin.json"
+AUDIT, ORIGIN, SCORES = "audit.json", "origin.json", "imdb"
 DIGITS = "%.7g"
 """Of the numbers that are kept."""
 EXACT, TRAINED = 1e-5, 0.02
@@ -108,6 +110,20 @@ def record(out: Path, folder: Path = FOLDER) -> list[str]:
         names.append(AUDIT)
     write_text(folder / ORIGIN, json.dumps(origin, indent=1, sort_keys=True) + "\n")
     return names
+
+
+def record_scores(out: Path, folder: Path = FOLDER) -> list[str]:
+    """Keep the summary of the IMDB reviews that `python -m theory solve` wrote; returns its name.
+
+    Raises `InputError` where the folder holds none.
+    """
+    path = out / "summary.csv"
+    if not path.is_file():
+        raise InputError("out", "a folder that python -m theory solve wrote", str(out))
+    write(folder / f"{SCORES}.csv", partial(_written, pd.read_csv(path)))
+    origin = _origin(folder) | {SCORES: {**provenance(), "processor": processor()}}
+    write_text(folder / ORIGIN, json.dumps(origin, indent=1, sort_keys=True) + "\n")
+    return [SCORES]
 
 
 def check(out: Path, folder: Path = FOLDER) -> dict[str, list[str]]:
@@ -240,22 +256,24 @@ def _contradicted(kept: dict[str, Any], found: dict[str, Any]) -> list[str]:
 class Options:
     """Keep the tables that README and docs quote, or compare new ones with them."""
 
-    what: Annotated[Literal["record", "check"], tyro.conf.Positional]
-    """record keeps tables in docs/results; check compares with those that are there."""
+    what: Annotated[Literal["record", "scores", "check"], tyro.conf.Positional]
+    """record keeps tables of figures in docs/results, scores the summary of scored reviews; check
+    compares with what is there."""
     out: Annotated[Path, tyro.conf.Positional] = Path("out")
-    """Folder that `python -m figures` wrote."""
+    """Folder that `python -m figures`, for scores `python -m theory solve`, wrote."""
 
 
 def main(options: Options) -> int:
-    """Exit status: 0, 1 where numbers differ, 2 for a folder without any."""
-    try:
-        if options.what == "record":
-            print(f"kept in {FOLDER}: {', '.join(record(options.out))}")
-            return 0
-        found = check(options.out)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Exit status: 0, 1 where numbers differ, otherwise as `theory.ending.ended`."""
+    return ended(partial(_run, options))
+
+
+def _run(options: Options) -> int:
+    keep = {"record": record, "scores": record_scores}.get(options.what)
+    if keep is not None:
+        print(f"kept in {FOLDER}: {', '.join(keep(options.out))}")
+        return 0
+    found = check(options.out)
     for key, told in found.items():
         print(f"{key:32s} {'as kept' if not told else f'{len(told)} numbers differ'}")
         for line in told[:5]:
