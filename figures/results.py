@@ -2,7 +2,7 @@
 
     python -m figures --out OUT && python -m figures.results record OUT     after numbers have moved
     python -m figures --only banerjee2024 --out OUT && python -m figures.results check OUT
-    python -m theory solve imdb_ensemble_scores.csv.gz --out OUT && python -m figures.results scores OUT
+    python -m theory solve SCORES --out OUT && python -m figures.results scores OUT     of reviews
 
 They lie in `docs/results`, a CSV a figure beside `audit.json` of the theorems, and `origin.json`
 says of each on what processor, by which versions and from which commit it was computed.
