@@ -16,6 +16,7 @@ from figures.results import TIMED
 from tests.figures.recorded import QUICK, recorded, slow_but
 from tests.figures.small import stored
 from theory.errors import InputError
+from theory.files import LOCK
 
 pytestmark = pytest.mark.usefixtures("small")
 
@@ -111,7 +112,7 @@ def test_finished_figures_survive_an_interruption(tmp_path):
     recorded = json.loads((tmp_path / "manifest.json").read_text())["figures"]
     assert list(recorded) == [first.key]
     assert (tmp_path / f"{first.key}.png").exists()
-    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert [path.name for path in tmp_path.glob(".*")] == [LOCK]
 
 
 def test_the_style_is_put_back(tmp_path):

@@ -16,6 +16,8 @@ SUFFICIENT_DECREASE = 1e-4
 GRADIENT_ROUNDING = 1e-15
 VALUE_ROUNDING = 1e-14
 """Errors of the gradient and of f relative to their size, below which nothing is asked of them."""
+VALUE_NOISE = 1e-8
+"""The same of an f that is a difference of large numbers, such as a penalty of beta 1e6."""
 TO_BOUNDARY = 0.99
 """Largest part of the way to the boundary of the simplex that one step may go."""
 
@@ -115,13 +117,21 @@ def _damped(
     step: _Step,
     size: Array,
 ) -> tuple[Array, Expansion]:
-    """Halve the step of each run until f - barrier sum ln w has decreased enough."""
-    allowance = VALUE_ROUNDING * (1 + np.abs(here.value) + _steepness(here))
+    """Halve the step of each run until f - barrier sum ln w has decreased enough.
+
+    Where values are the same to their noise, the slope at the end of the step decides, which is not
+    a difference of them: the approximate Wolfe condition of Hager and Zhang (2005, Eq. 22).
+    """
+    scale = 1 + np.abs(here.value) + _steepness(here)
     for _ in range(HALVINGS):
-        there = function(weights + size[..., None] * step.weights)
+        reached = weights + size[..., None] * step.weights
+        there = function(reached)
         logs = np.log1p(size[..., None] * step.weights / weights).sum(-1)
         change = there.value - here.value - barrier * logs
-        enough = change <= SUFFICIENT_DECREASE * size * step.slope + allowance
+        enough = change <= SUFFICIENT_DECREASE * size * step.slope + VALUE_ROUNDING * scale
+        slope = ((there.gradient - barrier[..., None] / reached) * step.weights).sum(-1)
+        flat = slope <= (2 * SUFFICIENT_DECREASE - 1) * step.slope
+        enough |= flat & (change <= VALUE_NOISE * scale)
         if enough.all():
             break
         size = np.where(enough, size, size / 2)
