@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures import kept as kept_module
 from figures.banerjee2024 import language_population
 from figures.beyond import language_curves, unification, unification_runs
 from figures.figure import Setting
 from figures.kept import kept
 from figures.language_models import require_packages
+from llm_bridge import caching
 from llm_bridge.optimality import predicted
 from llm_bridge.tilt import Responses, regress
 from tests.tolerance import FLOAT32
@@ -122,7 +122,7 @@ def test_what_is_kept_depends_on_description_code_and_versions(tmp_path, monkeyp
     assert first == kept("study", regress)
     assert first.parent == tmp_path
     found = {first, kept("other", regress), kept("study", predicted)}
-    monkeypatch.setattr(kept_module, "versions", lambda: {"numpy": "0"})
+    monkeypatch.setattr(caching, "versions", lambda: {"numpy": "0"})
     assert len({*found, kept("study", regress)}) == 4
 
 

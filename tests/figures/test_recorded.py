@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from figures.catalogue import FIGURES
-from figures.results import LANGUAGE, SAMPLED, SMALL, TIMED, differences, different
+from figures.agreement import LANGUAGE, SAMPLED, SMALL, TIMED, differences, different
 from tests.figures.recorded import FOLDER, QUICK, drawn, recorded, said, slow_but
 
 pytestmark = pytest.mark.usefixtures("small")

@@ -443,7 +443,7 @@ def test_ugda_command(small, brief, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("change", "argument"),
     [({"adapter_rank": None}, "adapter_rank"), ({"selections": ("luck",)}, "selections"),
-     ({"expert": "nowhere.csv"}, "path")],
+     ({"expert": "nowhere.csv"}, "expert")],
 )  # fmt: skip
 def test_bad_options(small, tmp_path, change, argument):
     with pytest.raises(InputError, match=f"`{argument}`"):

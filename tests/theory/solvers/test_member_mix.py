@@ -324,3 +324,19 @@ def test_bad_inner(cost, form, message):
 def test_inner_rejects_a_utility_of_another_shape():
     with pytest.raises(InputError, match=r"\(1, 3\).*\(1, 2\)"):
         tilted(np.ones((1, 2)), TWO_REFERENCE, "kl")(np.zeros((1, 3)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("beta", [1e4, 1e5, 1e6, 1e7, 1e9])
+def test_large_prices_cost_no_more_passes(beta, seed):
+    """Values are then differences of large numbers, and noise to a line search."""
+    problem, calls = Problem(seed, runs=()), []
+    inner = tilted(np.full((3, 5), beta), problem.log_reference, "bregman")
+
+    def counted(utility):
+        calls.append(None)
+        return inner(utility)
+
+    found = member_mix(problem.nominal, problem.members, 0.0, counted, temperature=1.0)
+    assert len(calls) < 200
+    assert found.gap < ROUNDING * problem.scale
