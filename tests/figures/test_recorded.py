@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from figures.catalogue import FIGURES
 from figures.agreement import LANGUAGE, SAMPLED, SMALL, TIMED, differences, different
+from figures.catalogue import FIGURES
 from tests.figures.recorded import FOLDER, QUICK, drawn, recorded, said, slow_but
 
 pytestmark = pytest.mark.usefixtures("small")

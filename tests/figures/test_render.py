@@ -9,10 +9,10 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure as Canvas
 
+from figures.agreement import TIMED
 from figures.catalogue import FIGURES
 from figures.figure import Setting
 from figures.render import render, render_all
-from figures.agreement import TIMED
 from tests.figures.recorded import QUICK, recorded, slow_but
 from tests.figures.small import stored
 from theory.errors import InputError
