@@ -2,6 +2,8 @@
 
 import os
 import random
+from contextlib import suppress
+from importlib import import_module
 
 import pytest
 from hypothesis import settings
@@ -12,6 +14,10 @@ from tests.shapes import CHECKED, TYPECHECKER
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for name in ("joblib", "pandas", "peft"):
+    # What a checked module imports first is compiled anew: the hook names its bytecode otherwise.
+    with suppress(ImportError):
+        import_module(name)
 install_import_hook(CHECKED, TYPECHECKER)
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
