@@ -104,7 +104,8 @@ def _support(problem: Problem, optimum: Optimum) -> tuple[Array, Array]:
         return everywhere, everywhere
     allowed = np.isfinite(problem.log_reference) | (not problem.is_divergence)
     if optimum.method == "cvxpy":
-        return optimum.policy > INTERIOR, allowed & (optimum.policy > INTERIOR)
+        support = optimum.policy > INTERIOR
+        return support, allowed & (support | (not problem.is_divergence))
     return np.isfinite(optimum.log_policy), allowed
 
 

@@ -35,7 +35,8 @@ def convex_optimum(problem: Problem) -> Optimum:
     with np.errstate(divide="ignore", invalid="ignore"):
         log_policy = np.log(policy)
         marginal = problem.marginal_penalty(policy, log_policy)
-        net = problem.utility - problem.per_cell(beta) * marginal
+        price = problem.per_cell(beta)
+        net = problem.utility - np.where(np.isfinite(price), price, 0.0) * marginal
     if problem.domain == "simplex":
         nu = (policy * np.where(policy > 0, net, 0.0)).sum(-1)
     else:

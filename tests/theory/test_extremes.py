@@ -1,15 +1,16 @@
 """Scores, strengths and floors of any size: the answer is right, or it is refused."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 
-from tests.laws import DIAGONAL, penalised
+from tests.laws import ALL, DIAGONAL, penalised
 from tests.theory.exact import exact_quadratic, exact_tilt, extreme_row
-from tests.tolerance import EXACT, ROUNDING
+from tests.tolerance import EXACT, POLICY, ROUNDING
 from theory.binding import UNBOUND
 from theory.certificate import PROMISED, kkt_residual, verdict
+from theory.convex_route import convex_optimum
 from theory.errors import InputError
 from theory.objective import Objective
 from theory.optimum import solve
@@ -147,3 +148,69 @@ def test_a_certificate_can_fail():
     wrong = found._replace(policy=off, log_policy=np.log(off))
     assert verdict(problem, wrong, kkt_residual(problem, wrong)) == "inaccurate"
     assert verdict(problem, found, kkt_residual(problem, found)) == "optimal"
+
+
+@pytest.mark.parametrize("name", ["safe", "covariance_aware"])
+def test_all_mass_on_a_wrong_response_is_not_called_optimal(name):
+    """Also where the solver is CVXPY, of which small probabilities are not taken at their word."""
+    members = np.random.default_rng(3).normal(size=(1, 4, 5))
+    problem = make_problem(
+        penalised(name, 0.1), UNBOUND, np.log(np.ones((1, 4)) / 4), Scores(members),
+        prompt_weights=None, domain="simplex",
+    )  # fmt: skip
+    found = convex_optimum(problem)
+    assert verdict(problem, found, kkt_residual(problem, found)) == "optimal"
+    worst = np.eye(4)[[members.mean(-1).argmin()]]
+    with np.errstate(divide="ignore"):
+        wrong = found._replace(policy=worst, log_policy=np.log(worst))
+    assert verdict(problem, wrong, kkt_residual(problem, wrong)) == "inaccurate"
+
+
+POWERS = {"temperature": 1, "tau": 1, "sigma_min": 1}
+"""Of the unit of reward, in the parameters of utilities and coefficients."""
+OF_PENALTY = {"Constant": 0, "Fisher": 0, "RelativeVariance": 0, "ExpertVariance": 0, "StdDev": 1,
+              "Variance": 2, "Covariance": 2}  # fmt: skip
+"""The same of penalties, by their coefficient."""
+
+EACH_WAY = ("lcb", "variance_aware_theorem", "safe")
+"""Presets that are solved in a way of their own."""
+
+
+def converted(part, unit):
+    """A utility or coefficient, for scores in another unit."""
+    powers = {"lam": -1} if type(part).__name__ == "UWO" else POWERS
+    named = {field.name for field in fields(part)} & set(powers)
+    return replace(part, **{name: getattr(part, name) * unit ** powers[name] for name in named})
+
+
+def in_units(objective, unit):
+    """An objective that has the same optimum for scores in another unit."""
+    power = OF_PENALTY[type(objective.coefficient).__name__]
+    if objective.form == "norm":
+        power /= 2
+    return replace(
+        objective, utility=converted(objective.utility, unit),
+        coefficient=converted(objective.coefficient, unit),
+        strength=Penalty(objective.strength.beta * unit ** (1 - power)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in EACH_WAY else
+                                               pytest.mark.slow) for name in ALL])  # fmt: skip
+def test_the_unit_of_reward_is_of_no_consequence(name):
+    """Of 1e-60 to 1e60, for all ways to solve, on problems that nobody chose."""
+    rng = np.random.default_rng(5)
+    for _ in range(INSTANCES):
+        n, k, beta = int(rng.integers(1, 6)), int(rng.integers(3, 6)), 10 ** rng.uniform(-2, 1)
+        members = rng.normal(size=(2, n, k))
+        spread = np.exp(rng.normal(size=members.shape))
+        log_reference = np.log(rng.dirichlet(np.ones(n), 2))
+        unit = 10.0 ** int(rng.choice([-60, -12, -9, -6, -3, 3, 6, 9, 12, 60]))
+        objective = penalised(name, float(beta))
+        plain = solve(objective, log_reference, Scores(members, head_std=spread))
+        scaled = Scores(members * unit, head_std=spread * unit)
+        found = solve(in_units(objective, unit), log_reference, scaled)
+        assert plain.status in ("optimal", "optimal_inaccurate")
+        assert found.status == plain.status
+        allowed = POLICY if plain.method == "cvxpy" else ROUNDING
+        np.testing.assert_allclose(found.policy, plain.policy, atol=allowed)
