@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -61,15 +62,17 @@ def test_no_single_run_of_a_language_model_is_kept():
             assert pd.read_csv(path).filter(items=["seeds", "policies"]).max().max() >= 10
 
 
-@pytest.fixture
-def drawn(tmp_path):
-    render_all([FIGURES[key] for key in CHEAP], Setting(), tmp_path / "out", lambda line: None)
-    return tmp_path / "out"
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out")
+    render_all([FIGURES[key] for key in CHEAP], Setting(), folder, lambda line: None)
+    return folder
 
 
 def test_what_is_drawn_anew_is_recorded_and_checked(drawn, tmp_path, capsys):
     folder = tmp_path / "results"
     folder.mkdir()
+    drawn = shutil.copytree(drawn, tmp_path / "out")
     assert results.record(drawn, folder) == sorted(CHEAP)
     assert results.check(drawn, folder) == {key: [] for key in CHEAP}
     table = results.table(CHEAP[0], folder)

@@ -131,6 +131,7 @@ def test_adapters_start_at_the_trunk():
     assert int(torch.linalg.matrix_rank(wide, rtol=1e-9)) == 8
 
 
+@pytest.mark.slow
 def test_gaussian_heads_find_the_spread_of_their_targets_and_mse_none():
     """At the minimum of a reparameterised squared error the heads' own std is zero."""
     long = RewardTraining(3000)

@@ -77,6 +77,7 @@ def test_ppo_with_an_annealed_penalty_reaches_the_exact_optimum(study, tmp_path)
     assert (study - exact).abs().max() <= 0.05
 
 
+@pytest.mark.slow
 def test_no_ensemble_sees_a_hole_that_all_members_share(tmp_path):
     """Scores of responses that never lost are too high in every member."""
     hole = Independent(network=Concatenated(), training=RewardTraining(100))

@@ -41,7 +41,14 @@ def test_annealing_ends_at_the_strength_of_the_objective():
 
 
 @pytest.mark.parametrize(
-    "preset", [vanilla, ensemble_mean, variance_aware_ppo, adaptive, reward_robust_policy]
+    "preset",
+    [
+        vanilla,
+        ensemble_mean,
+        variance_aware_ppo,
+        adaptive,
+        pytest.param(reward_robust_policy, marks=pytest.mark.slow),
+    ],
 )
 def test_the_controller_steers_every_run_to_its_kl(preset):
     rows = last_rows(preset(TargetKL(1.0)), PPO(samples=64))

@@ -20,7 +20,7 @@ from figures.catalogue import FIGURES
 FOLDER = Path(__file__).with_name("recorded")
 DIGITS = "%.7g"
 QUICK = (
-    "banerjee2024.fig2", "banerjee2024.fig1", "banerjee2024.fig10", "beyond.shrinkage",
+    "banerjee2024.fig1", "banerjee2024.fig10", "beyond.shrinkage",
     "beyond.harm_bound", "rewardrobust2024.fig3",
     "adaptive2024.fig2", "zhang2024.cost", "ugda2025.table1",
 )  # fmt: skip

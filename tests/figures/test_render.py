@@ -28,7 +28,7 @@ def quiet(line):
     pass
 
 
-@pytest.mark.parametrize("key", FIGURES)
+@pytest.mark.parametrize("key", slow_but(QUICK))
 def test_files_caption_and_manifest(key, tmp_path):
     figure = dataclasses.replace(FIGURES[key], compute=lambda _: recorded(key))
     entry = render_all([figure], Setting(), tmp_path, quiet)[key]
@@ -49,7 +49,7 @@ def test_files_caption_and_manifest(key, tmp_path):
     assert b"/Type3" not in (tmp_path / f"{key}.pdf").read_bytes()
 
 
-@pytest.mark.parametrize("key", slow_but(QUICK))
+@pytest.mark.parametrize("key", slow_but(("banerjee2024.fig1", "beyond.shrinkage")))
 def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
     def read(table):
         return table.drop(columns=list(TIMED.get(key, ()))).to_csv(index=False)

@@ -61,7 +61,13 @@ class Lost(TorchDispatchMode):
         return out
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(kind, marks=() if kind in ("lora", "brme") else pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def exact(request, tmp_path_factory):
     """A world in float64 with one kind of reward models, and what was lost in making it."""
     with pytest.MonkeyPatch.context() as patch:
@@ -193,6 +199,7 @@ def drawn():
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.machine
 def test_initial_weights_are_those_of_another_processor():
     assert elsewhere("tests.llm_bridge.test_arithmetic", "drawn") == drawn()

@@ -225,8 +225,8 @@ def test_the_command_line(monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     ("name", "paper"),
-    [("compare", paper) for paper in sorted(PAPERS)]
-    + [(name, "banerjee2024") for name in ("ppo", "reward", "best-of-n")],
+    [(name, "banerjee2024") for name in ("ppo", "reward", "best-of-n")]
+    + [pytest.param("compare", paper, marks=pytest.mark.slow) for paper in sorted(PAPERS)],
 )
 def test_every_paper_can_be_planned_without_its_weights(paper, name, monkeypatch, capsys):
     arguments = ["llm_bridge", name, "--preset", paper, "--dry-run", "--plan.tflops", "100"]

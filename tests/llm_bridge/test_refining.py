@@ -417,6 +417,7 @@ def small(quick, monkeypatch):
             "refit": Refit(RewardTraining(epochs=1)), "adapter_rank": 4}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ugda_command(small, brief, tmp_path, capsys):
     wanted = Ugda(**small, ppo=brief, objective=("ensemble_mean",), refinement=EXACTLY,
                   selections=("both", "variance"), second="gold", out=tmp_path)  # fmt: skip

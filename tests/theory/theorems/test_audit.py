@@ -30,7 +30,7 @@ def test_the_numbers_of_a_claim_say_what_its_verdict_says(key):
     assert claim.corrected or claim.verdict == "true"
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(s, marks=pytest.mark.slow) for s in (2, 3))])
 @pytest.mark.parametrize("key", REFUTED)
 def test_counterexamples_violate_the_printed_claim_every_time(key, seed):
     finding = CLAIMS[key].check(Trial(draws=20_000, seed=seed))
