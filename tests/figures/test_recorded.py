@@ -11,11 +11,15 @@ import pytest
 
 from figures.agreement import LANGUAGE, SAMPLED, SMALL, TIMED, differences, different
 from figures.catalogue import FIGURES
+from figures.figure import Setting
 from tests.figures.recorded import FOLDER, QUICK, drawn, recorded, said, slow_but
+from tests.figures.small import stored
 
 pytestmark = pytest.mark.usefixtures("small")
 
 AGAIN = "if this is meant: python -m tests.figures.recorded KEY, and look at the diff"
+EXACT = {"banerjee2024.fig2", "adaptive2024.fig2"}
+"""Figures without draws."""
 WRONG = {"another sign": -1.0, "twice as large": 2.0}
 
 
@@ -24,6 +28,17 @@ def test_tables_are_as_recorded(key, tables):
     if key in LANGUAGE:
         pytest.skip("trainings of language models part on another processor")
     assert differences(key, recorded(key), tables[key]) == [], AGAIN
+
+
+@pytest.mark.parametrize("key", slow_but(("banerjee2024.fig1", "beyond.shrinkage")))
+def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
+    def read(table):
+        return table.drop(columns=list(TIMED.get(key, ()))).to_csv(index=False)
+
+    once = read(tables[key])
+    assert read(stored(FIGURES[key].compute(Setting(workers=2)))) == once
+    other = read(stored(FIGURES[key].compute(Setting(seed=4))))
+    assert (other == once) == (key in {*EXACT, *TIMED})
 
 
 @pytest.mark.parametrize("key", FIGURES)

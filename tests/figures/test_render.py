@@ -9,19 +9,14 @@ import pytest
 from matplotlib import rcParams
 from matplotlib.figure import Figure as Canvas
 
-from figures.agreement import TIMED
 from figures.catalogue import FIGURES
 from figures.figure import Setting
 from figures.render import render, render_all
 from tests.figures.recorded import QUICK, recorded, slow_but
-from tests.figures.small import stored
 from theory.errors import InputError
 from theory.files import LOCK
 
 pytestmark = pytest.mark.usefixtures("small")
-
-EXACT = {"banerjee2024.fig2", "adaptive2024.fig2"}
-"""Figures without draws."""
 
 
 def quiet(line):
@@ -47,17 +42,6 @@ def test_files_caption_and_manifest(key, tmp_path):
     }  # fmt: skip
     assert stored["provenance"]["packages"]["numpy"] == np.__version__
     assert b"/Type3" not in (tmp_path / f"{key}.pdf").read_bytes()
-
-
-@pytest.mark.parametrize("key", slow_but(("banerjee2024.fig1", "beyond.shrinkage")))
-def test_data_depend_on_the_seed_and_not_on_the_workers(key, tables):
-    def read(table):
-        return table.drop(columns=list(TIMED.get(key, ()))).to_csv(index=False)
-
-    once = read(tables[key])
-    assert read(stored(FIGURES[key].compute(Setting(workers=2)))) == once
-    other = read(stored(FIGURES[key].compute(Setting(seed=4))))
-    assert (other == once) == (key in {*EXACT, *TIMED})
 
 
 def test_equal_data_give_equal_files(tmp_path):
