@@ -64,17 +64,23 @@ def crossings(
     evaluate: Evaluate,
     level: float | Float[np.ndarray, "*#runs"],
     grid: Float[Any, " points *runs"],
+    together: int = 1,
 ) -> Crossings:
     """Find the x on the span of an ascending `grid` at which f(x) = level, for f > 0 of any shape.
 
-    `evaluate(x)` returns f and its slope (NaN where unknown). Sign changes between neighbouring
-    grid points are refined; two crossings between the same two points are missed.
+    `evaluate(x)` returns f and its slope (NaN where unknown), also of so many points of the grid
+    `together`, on a first axis. Sign changes between neighbouring grid points are refined; two
+    crossings between the same two points are missed.
 
     >>> wave = lambda x: (2 + np.sin(x), np.cos(x))
     >>> crossings(wave, 2.0, np.linspace(1.0, 7.0, 20)).x.round(6)
     array([6.283185, 3.141593])
     """
-    above = np.stack([evaluate(x)[0] > level for x in grid])
+    if together == 1:
+        above = np.stack([evaluate(x)[0] > level for x in grid])
+    else:
+        parts = [grid[start : start + together] for start in range(0, len(grid), together)]
+        above = np.concatenate([evaluate(part)[0] > level for part in parts])
     found: list[Array] = []
     left = above[1:] != above[:-1]
     while left.any() or not found:

@@ -13,6 +13,8 @@ from theory.solvers.weighted_kl_path import Path, optima
 
 SCAN_POINTS = 512
 """Points of the ln beta grid on which crossings of a plain KL that is not monotone are sought."""
+CELLS = 8192
+"""Cells of a table up to which more points of that grid are looked at together."""
 
 
 class BudgetTilt(NamedTuple):
@@ -125,7 +127,8 @@ def at_kl(
     or an unknown form.
     """
     path = optima(utility, coefficient, log_reference, form, prompt_weights)
-    crossing = crossings(_reached(path), kl, _grid(path, kl))
+    together = 1 + CELLS // utility.size
+    crossing = crossings(_reached(path), kl, _grid(path, kl), together)
     log_beta, near = crossing.x[..., 0], crossing.above
     found = ~np.isnan(log_beta)
     log_policy, nu = path.optimum(np.where(found, log_beta, 0.0))
