@@ -20,12 +20,12 @@ figures: $(VENV)/.figures
 test: CHOSEN = -m "not slow"
 test test-all: export OMP_NUM_THREADS = 1
 test test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n auto --dist loadfile $(CHOSEN) $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(CHOSEN) $(ARGS)
 
 # This processor, and one without vector instructions, whose matrix products add in another order;
 # strings hash, and tests come, in another order each time. `theory` has neither PyTorch nor MKL.
 NEURAL = tests/bandits tests/llm_bridge tests/figures tests/benchmarks
-MACHINES = $(BIN)/python -m pytest $(NEURAL) -n auto --dist loadfile $(ARGS)
+MACHINES = $(BIN)/python -m pytest $(NEURAL) -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 machines: export OMP_NUM_THREADS = 1
 machines: $(VENV)/.test
 	PYTHONHASHSEED=1 $(MACHINES) --order 1

@@ -29,7 +29,12 @@ def pytest_addoption(parser):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config, items):
-    """The same order on every worker; tests of a file stay together, and share its fixtures."""
+    """The same order on every worker; tests of a file stay together, and share its fixtures.
+
+    Files with tests that take long come first, so that no process is left with one at the end.
+    """
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     seed = config.getoption("--order")
     if seed is not None:
         rng = random.Random(seed)
