@@ -59,6 +59,7 @@ def found(refinement, settings, interactions, cell):
     return clopper_pearson(hits, len(cells), ALPHA)
 
 
+@pytest.mark.slow
 def test_a_planted_hole_is_found_by_variance_and_influence_and_not_at_random():
     refinement = stages(Holed(members=3))
     came = refinement.collect()
@@ -68,6 +69,7 @@ def test_a_planted_hole_is_found_by_variance_and_influence_and_not_at_random():
     assert 0.25 in by_luck
 
 
+@pytest.mark.slow
 def test_signed_influence_drops_an_overrated_hole_that_variance_has_found():
     refinement = stages(Holed(members=3, cell=WORST, shift=6.0))
     came = refinement.collect()

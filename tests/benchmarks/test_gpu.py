@@ -108,6 +108,7 @@ def test_compiled_policies_read_the_same(monkeypatch):
     assert "torch._dynamo" in sys.modules
 
 
+@pytest.mark.slow
 def test_the_embedded_language_agrees_with_itself(tmp_path):
     status, found, _ = ran(tmp_path, "embedded")
     part = found["parts"]["embedded"]

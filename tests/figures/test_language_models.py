@@ -96,6 +96,7 @@ def test_verdicts_on_populations():
     assert population_table(1.0, 0.0, 0.2) == [unsure, unsure, part, unsure]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_a_population_that_was_cut_off_goes_on(monkeypatch):
     with monkeypatch.context() as broken:
@@ -108,6 +109,7 @@ def test_a_population_that_was_cut_off_goes_on(monkeypatch):
     pd.testing.assert_frame_equal(again, first)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("small")
 def test_full_seeds_take_three_data_sets(monkeypatch):
     monkeypatch.setattr(language_curves, "OBJECTIVES", ("vanilla",))

@@ -66,6 +66,11 @@ def test_equal_means_come_with_the_simplex(returns):
         assert agrees(unaware, return_readings.PRINTED["high", "unaware"]["mean"])
 
 
+@pytest.fixture(scope="module")
+def three_armed():
+    return three_arms.compute(Setting())
+
+
 @pytest.mark.parametrize(
     ("group", "objective", "expected"),
     [
@@ -85,9 +90,9 @@ def test_equal_means_come_with_the_simplex(returns):
         ("ℓ₂ ball, ε = 0.5", "σ²-weighted ℓ₂", 2.162),
     ],
 )
-def test_true_returns_of_the_three_armed_bandit(group, objective, expected):
-    table = three_arms.compute(Setting())
-    row = table[(table.group == group) & (table.objective == objective)].iloc[0]
+def test_true_returns_of_the_three_armed_bandit(three_armed, group, objective, expected):
+    chosen = (three_armed.group == group) & (three_armed.objective == objective)
+    row = three_armed[chosen].iloc[0]
     assert round(row.true_return, 3) == expected
     assert row.harm == (expected < 2)
 

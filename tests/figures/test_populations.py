@@ -76,6 +76,7 @@ def test_errors_of_shared_scores_sit_on_responses_that_never_lost(monkeypatch):
     assert members["covered", 4.0] - members["same data", 4.0] > 0.3
 
 
+@pytest.mark.slow
 def test_no_objective_beats_the_true_reward_and_ppo_is_near_exact(monkeypatch):
     monkeypatch.setattr(frontier, "SEEDS", {"toy": 12})
     monkeypatch.setattr(frontier, "DISTANCES", (0.3,))

@@ -76,6 +76,7 @@ def test_a_damaged_entry_is_made_anew_with_a_notice(tmp_path, capsys):
         assert f"{folder} is damaged" in capsys.readouterr().err, told
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_the_trained_one_again(quick, tmp_path, monkeypatch):
     """The embedded model's real files; what is made anew is copied here, to be quick."""
     quick.policy()

@@ -54,6 +54,7 @@ def test_best_of_one_is_the_reference_and_more_is_better_by_the_proxy(quick):
         best_of_n(quick, {"one": vanilla()}, [0], samples=0)
 
 
+@pytest.mark.slow
 def test_its_curve_is_the_exact_law_of_the_best_of_n(quick):
     """Of another set of responses, with the reference as it appears in a table of many."""
     world = replace(quick, references=256)
@@ -87,6 +88,7 @@ def test_compare_command(small, brief, tmp_path, capsys):
         compare(wanted)
 
 
+@pytest.mark.slow
 def test_policies_are_trained_kept_and_evaluated(small, brief, tmp_path, capsys):
     trained = Ppo(**small, objective=("lcb",), beta=(0.3,), adapter_rank=4, steps=2, ppo=brief)
     ppo(replace(trained, out=tmp_path / "ppo"))

@@ -182,6 +182,7 @@ def trained(charge):
 STEPS = 60
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:a price that depends on the response")
 @pytest.mark.parametrize(
     ("charge", "expected", "slope"), [("last", OPTIMUM, 1.0), ("spread", SPREAD, 0.785)]

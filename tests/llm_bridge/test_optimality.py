@@ -147,6 +147,7 @@ class Counted:
         return Objective(Member(0), Variance(1e-9), self.form, strength)
 
 
+@pytest.mark.slow
 @settings(max_examples=3)
 @given(seed=seeds, form=st.sampled_from(["bregman", "kl"]))
 def test_the_distance_is_that_of_the_table(seed, form):
@@ -184,6 +185,7 @@ def test_the_sharpness_tells_whether_moving_on_pays(seed, form):
     assert abs(slope - float(t.grad)) < ROUNDING
 
 
+@pytest.mark.slow
 def test_a_trained_language_model_is_measured(quick, brief):
     """Its own utility, price and strength; a strength twice as large doubles what it is read at."""
     trainer = quick.trainer(vanilla(0.5), replace(brief, learning_rate=2e-3), 0)

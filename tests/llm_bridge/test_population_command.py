@@ -50,6 +50,7 @@ def test_policies_are_matched_in_kl_and_told_of(options, tmp_path, capsys):
     assert len(pd.read_csv(tmp_path / "reference.csv")) == 6
 
 
+@pytest.mark.slow
 def test_methods_are_compared_and_policies_kept(options, tmp_path):
     population(PopulationStudy(**options, beta=(0.1, 0.3), keep=True))
     contrasts = pd.read_csv(tmp_path / "contrasts.csv")

@@ -49,6 +49,7 @@ def test_policies_that_differ_by_judging_alone_have_no_spread():
     assert found["true_sd"] < 0.15
 
 
+@pytest.mark.slow
 def test_a_method_against_itself_and_against_one_of_half_the_spread():
     rng = np.random.default_rng(2)
     values = drawn(rng, 1.0, 0.3, 0.0)

@@ -94,6 +94,7 @@ def trained(quick, launched_twice):
     return rows, parameters, launched_twice[0]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_numbers_of_one(trained):
     """Up to the order in which float32 numbers are added: products of matrices of half as many
     rows, and gradients that are sums of two. Random numbers, texts and scores are the same."""

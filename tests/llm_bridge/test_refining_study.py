@@ -157,6 +157,7 @@ def small(quick, monkeypatch):
             "objective": ("ensemble_mean",)}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_study_shares_what_methods_have_in_common(small, tmp_path):
     wanted = Ugda(
         **small, selections=("both", "information"), gammas=(0.75,), dimensions=(32,), out=tmp_path

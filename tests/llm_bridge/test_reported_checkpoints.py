@@ -124,6 +124,7 @@ def test_a_width_in_a_nested_configuration_is_found(case, run, arguments):
     assert run(*arguments, "--policy", "gemma3mm") == 0
 
 
+@pytest.mark.slow
 @fails("all texts are padded to the longest")
 @pytest.mark.case("06_one_long_text")
 def test_one_long_text_does_not_pad_all_others(case):

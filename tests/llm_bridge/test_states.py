@@ -219,6 +219,7 @@ CONTRIVED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_state_that_does_not_fit_is_refused_though_its_checksum_does(again):
     content = torch.load(again.state, weights_only=True)
     for number in range(70):

@@ -26,6 +26,7 @@ def test_it_is_noncentral_t(m, length):
     np.testing.assert_allclose(found[known], expected[known], atol=ROUNDING)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.integers(2, 1000), st.floats(0.01, 60))
 def test_moments_are_those_of_the_cdf(m, length):

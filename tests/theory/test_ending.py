@@ -132,6 +132,7 @@ def test_an_audit_that_cannot_be_is_refused_before_it_begins(arguments, capfd):
     assert line.startswith(f"error: `{arguments[0].lstrip('-')}` must be")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_output_that_finds_no_room_and_output_that_nobody_reads():
     command = [sys.executable, "-m", "theory", "plan", "--variance-ratio", "2"]

@@ -53,6 +53,7 @@ def test_variance_of_the_bootstrapped_mean():
     assert abs(found.var() / exact - 1) < mc(2**0.5, draws)
 
 
+@pytest.mark.slow
 def test_intervals_cover_where_resampling_policies_does_not():
     rng, studies, members, trials = np.random.default_rng(3), 300, 10, 4
     covered = {"nested": 0, "naive": 0}

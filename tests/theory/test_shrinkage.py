@@ -136,6 +136,7 @@ def harms(low, high):
     return dict(zip(RULES, np.array(rows).T, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spread", "quoted"),
     [((3, 100), (0.0956, 0.0684, 0.0729, 0.0436)), ((70, 100), (0.1542, 0.1542, 0.1917, None))],

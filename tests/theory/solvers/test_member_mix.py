@@ -144,6 +144,7 @@ def test_nominal_only_ignores_members(form, temperature):
     assert not found.gap.any()
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(seed=seeds)
 def test_value_grows_with_temperature_from_worst_to_mean(seed):
