@@ -104,6 +104,7 @@ def test_a_constant_reward_moves_nothing_where_the_critic_knows_it():
     assert constant_rewards(2.0, known, 0.05, 30).max() < FLOAT32
 
 
+@pytest.mark.slow
 def test_a_wrong_critic_drifts_and_only_a_penalty_brings_it_back():
     """[rewardrobust2024, Remark 1], which leaves out that beta must be positive."""
     wrong = PPO(critic_start=2.0, annealed=None)

@@ -161,6 +161,7 @@ def test_a_failed_figure_is_tried_again(tmp_path, monkeypatch):
     assert main(Options(only=EXACT[:1], out=tmp_path)) == 0
 
 
+@pytest.mark.slow
 def test_several_processes_draw_the_same(tmp_path):
     assert main(Options(only=EXACT, out=tmp_path, jobs=2)) == 0
     for key in EXACT:

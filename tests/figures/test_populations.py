@@ -86,6 +86,7 @@ def test_no_objective_beats_the_true_reward_and_ppo_is_near_exact(monkeypatch):
     assert (trained - exact.reindex(trained.index)).abs().max() < 0.03
 
 
+@pytest.mark.slow
 def test_ppo_stops_at_the_detached_form(monkeypatch):
     monkeypatch.setattr(optimiser_gap, "SEEDS", {"toy": 8})
     monkeypatch.setattr(optimiser_gap, "BETAS", (1.2,))

@@ -110,6 +110,7 @@ def entry_of(source, cache):
     return max(cache.glob("tiny-*"), key=lambda path: path.stat().st_mtime)
 
 
+@pytest.mark.slow
 def test_a_damaged_cache_of_reward_models_and_references_gives_the_same_scores(
     quick, tmp_path, capsys
 ):

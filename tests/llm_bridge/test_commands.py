@@ -39,6 +39,7 @@ def small(quick, monkeypatch):
 BOTH = ("vanilla", "variance_aware")
 
 
+@pytest.mark.slow
 def test_best_of_one_is_the_reference_and_more_is_better_by_the_proxy(quick):
     rows = best_of_n(quick, {"mean": ensemble_mean(), "lcb": lcb()}, [0, 1], samples=12)
     assert len(rows) == 2 * 2 * 12
@@ -271,6 +272,7 @@ def test_a_papers_method_on_the_embedded_language(paper, capsys, monkeypatch):
         parsed(["compare", "--scale", "full"]).world()
 
 
+@pytest.mark.slow
 def test_a_plan_of_a_population():
     """Ten members in four trials under two objectives; a scan first where no beta is given."""
     arguments = ["population", "--preset", "banerjee2024", "--dry-run"]

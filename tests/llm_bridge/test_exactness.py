@@ -34,7 +34,10 @@ def check(found, expected):
 
 
 @pytest.mark.machine
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name == "all weights" else pytest.mark.slow) for name in CASES],
+)
 def test_twenty_steps_are_those_that_were_recorded(name, stored, recorded):
     check(rows(stored, name), recorded["rows"][name])
 

@@ -30,7 +30,7 @@ def played(utility, members, beta, settings, rounds=4000):
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.3])
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in (1, 2))])
 def test_the_dual_settles_at_the_weights_of_the_optimum(temperature, seed):
     members = torch.randn(3, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     utility = PolicyWorstMix(lam=0.2, over="all", temperature=temperature)

@@ -59,6 +59,7 @@ def test_at_the_optimum_slope_fit_and_sharpness_are_one(preset, seed):
     assert abs(found.sharpness - 1) < VALUE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @given(seed=seeds, share=st.floats(0.05, 2.0))
 def test_the_slope_is_the_ratio_of_strengths(preset, seed, share):

@@ -158,6 +158,7 @@ def step(policy, trunk, settings=PAPER, ensemble=HEADS, lengths=LENGTHS):
     return ppo_stage(policy, settings, lengths, steps=1, trunk=trunk, ensemble=ensemble)
 
 
+@pytest.mark.slow
 def test_a_step_of_ppo_costs_what_was_worked_out_by_hand(gpt2, gemma):
     """With log-probabilities taken from sampling; this loop reads responses once more."""
     scoring = 2 * gemma.body * 128 * 15
@@ -174,6 +175,7 @@ def test_a_step_of_ppo_costs_what_was_worked_out_by_hand(gpt2, gemma):
     ).flops == pytest.approx(192 * (5.96e12 + read + scoring), rel=0.01)
 
 
+@pytest.mark.slow
 def test_adapters_spare_the_reference_and_the_moments(gpt2, gemma):
     whole, adapted = (step(gpt2, gemma, replace(PAPER, lora=lora)) for lora in (None, Lora(16)))
     assert whole.loaded - adapted.loaded == gpt2.parameters - 2_359_296

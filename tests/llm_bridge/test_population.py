@@ -161,6 +161,7 @@ def test_logits_of_each_policy_are_those_of_its_adapter_alone(quick, tmp_path):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_groups_change_nothing(quick, group):
     whole, parts = together(quick), together(quick, group=group)

@@ -107,6 +107,7 @@ def test_two_processes_have_the_numbers_of_one(trained):
         torch.testing.assert_close(both["parameters"], parameters, atol=FLOAT32, rtol=FLOAT32)
 
 
+@pytest.mark.slow
 def test_two_processes_stay_together_bit_for_bit(trained):
     first, second = trained[2]
     assert torch.equal(first["parameters"], second["parameters"])

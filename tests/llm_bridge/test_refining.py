@@ -298,9 +298,8 @@ def uninterrupted(collected, tmp_path_factory):
     return run(stages, EXACTLY)
 
 
-@pytest.mark.parametrize(
-    "when", [3, pytest.param(6, marks=pytest.mark.slow)], ids=["collecting", "retraining"]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("when", [3, 6], ids=["collecting", "retraining"])
 def test_what_is_asked_to_stop_goes_on_to_the_same(
     collected, uninterrupted, quick, brief_adapters, tmp_path, when
 ):
@@ -322,7 +321,13 @@ def test_what_is_asked_to_stop_goes_on_to_the_same(
 KINDS = ("independent", "shared_trunk", "heads", "lora", "brme")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(kind, marks=() if kind == "shared_trunk" else pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def test_members_of_every_kind_learn_their_targets(quick, kind):
     beside = kind in ("shared_trunk", "lora")
     world = replace(

@@ -149,6 +149,7 @@ def test_practice_gap_numbers(spread, quoted):
             assert abs(found[rule].mean() - number) < mc(found[rule].std(), 1), rule
 
 
+@pytest.mark.slow
 def test_shrinkage_repairs_what_plug_in_variances_break():
     """Plug-in gains where variances differ much and loses where they are alike; shrunken never."""
     wide, narrow = harms(3, 100), harms(70, 100)
