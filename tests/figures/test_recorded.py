@@ -75,7 +75,7 @@ def floor(key, table):
     """Below it numbers are as good as zero: within tolerance, or within their interval."""
     least = 0.2 if key in LANGUAGE else 2 * SMALL
     if key in SAMPLED and {"low", "high"} <= set(table):
-        return 1.05 * ((table.high - table.low) / 2).fillna(np.inf) + least
+        return 6.1 * ((table.high - table.low) / 2).fillna(np.inf) + least
     return least
 
 
