@@ -51,7 +51,7 @@ def different(
     relative, absolute = _tolerances(key)
     width = np.zeros(len(expected))
     if key not in DRAWN and {"low", "high"} <= set(expected):
-        half, other = (np.abs(t.high - t.low).to_numpy(float) / 2 for t in (expected, found))
+        half, other = ((t.high - t.low).abs().to_numpy(float) / 2 for t in (expected, found))
         width = (
             np.nan_to_num(half + other, nan=1e9) if key in SAMPLED else apart * np.nan_to_num(half)
         )
