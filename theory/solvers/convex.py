@@ -73,9 +73,8 @@ def weighted_divergence(
     rho = prompt_law(prompt_weights, len(utility))
     pi, constraints = _policy_on(log_reference)
     units = _unit(utility), _unit(coefficient)
-    gain = _mean(pi, utility / units[0], rho)
     cost = _divergence(pi, coefficient, units[1], log_reference, form, rho)
-    return _solve(gain, cost, units, pi, constraints, beta, eps)
+    return _solve(_mean(pi, utility / units[0], rho), cost, units, pi, constraints, beta, eps)
 
 
 def quadratic(
@@ -101,9 +100,8 @@ def quadratic(
     rho = _check_metric(utility, metric, reference, prompt_weights)
     pi, constraints = _policy(domain, utility.shape)
     units = _unit(utility), _unit(metric)
-    gain = _mean(pi, utility / units[0], rho)
     cost = _distance(pi, metric / units[1], reference, rho, cp.sum_squares)
-    return _solve(gain, cost, units, pi, constraints, beta, eps)
+    return _solve(_mean(pi, utility / units[0], rho), cost, units, pi, constraints, beta, eps)
 
 
 def norm(
@@ -124,9 +122,9 @@ def norm(
     rho = _check_metric(utility, metric, reference, prompt_weights)
     pi, constraints = _policy(domain, utility.shape)
     units = _unit(utility), _unit(metric)
-    gain = _mean(pi, utility / units[0], rho)
     cost = _distance(pi, metric / units[1], reference, rho, cp.norm)
-    return _solve(gain, cost, (units[0], units[1] ** 0.5), pi, constraints, beta, None)
+    gain, sizes = _mean(pi, utility / units[0], rho), (units[0], units[1] ** 0.5)
+    return _solve(gain, cost, sizes, pi, constraints, beta, None)
 
 
 def member_mix(
@@ -229,10 +227,9 @@ def _solve(
     checks.finite("beta" if eps is None else "eps", beta if eps is None else eps)
     of_gain, of_cost = units
     budget = [] if eps is None else [cost <= eps / of_cost]
-    price = 0.0
+    price = 0.0 if beta is None else beta * (of_cost / of_gain)
     if beta is not None:
         checks.positive("beta", beta)
-        price = beta * (of_cost / of_gain)
         gain = gain - price * cost
     problem = cp.Problem(cp.Maximize(gain / max(price, 1.0)), [*constraints, *budget])
     status = _run(problem)
