@@ -61,7 +61,8 @@ def floats(**arrays: Array | None) -> list[Array | None]:
 
     Integers and booleans become float64, half precision float32 and extended precision float64;
     an array that has the dtype already is returned as it is, and so is None. Raises `InputError`
-    for other dtypes, and for an integer beyond 2**53, whose neighbours float64 cannot tell apart.
+    for other dtypes, masked entries, and for an integer beyond 2**53, whose neighbours float64
+    cannot tell apart.
 
     >>> [a.dtype.name for a in floats(x=np.array([1, 2]), y=np.ones(1, np.float32))]
     ['float64', 'float64']
@@ -70,6 +71,8 @@ def floats(**arrays: Array | None) -> list[Array | None]:
     xp = namespace(*given.values())
     dtypes = [xp.float32]
     for name, array in given.items():
+        if np.ma.is_masked(array):
+            raise InputError(name, "without masked entries", "some", "drop or rescore those rows")
         exact = xp.isdtype(array.dtype, ("bool", "integral"))
         if not exact and not xp.isdtype(array.dtype, "real floating"):
             raise InputError(name, "real numbers", f"dtype {array.dtype}")

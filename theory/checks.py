@@ -13,6 +13,26 @@ LISTED = 30
 """Known names that a message lists."""
 
 
+def real(argument: str, array: Any) -> np.ndarray:
+    """Return a NumPy or torch array, or numbers, in float64.
+
+    Raises `InputError` for what are not real numbers, or are masked.
+    """
+    values = to_numpy(array)
+    if np.ma.is_masked(array):
+        raise InputError(argument, "without masked entries", "some", "drop or rescore those rows")
+    if values.dtype.kind not in "fiub":
+        raise InputError(argument, "real numbers that float64 holds", f"{array!r:.60}")
+    return values.astype(float)
+
+
+def number(argument: str, value: Any) -> float:
+    """Return one real number, as Python has it. Raises `InputError` for anything else."""
+    if real(argument, value).ndim:
+        raise InputError(argument, "one number", f"{value!r:.60}")
+    return value if isinstance(value, int | float) else float(value)
+
+
 def finite(argument: str, array: Any) -> None:
     """Raise unless every entry of a NumPy or torch array is finite."""
     values = to_numpy(array)
@@ -45,6 +65,7 @@ def positive_number(
     argument: str, value: float, *, zero_allowed: bool = False, hint: str = ""
 ) -> None:
     """Raise unless a strength is finite and > 0 (or >= 0)."""
+    number(argument, value)
     finite(argument, value)
     positive(argument, value, zero_allowed=zero_allowed, hint=hint)
 

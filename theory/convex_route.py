@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from theory import checks
+from theory.certificate import INTERIOR
 from theory.penalties import Budget, Penalty
 from theory.problem import Optimum, Problem, need_penalty
 
@@ -28,6 +29,10 @@ def convex_optimum(problem: Problem) -> Optimum:
     missing = np.full(cells[1:] if alone else cells, np.nan)
     policy = np.array([missing if f.policy is None else f.policy.reshape(missing.shape)
                        for f in found]).reshape(problem.utility.shape)  # fmt: skip
+    if problem.domain == "simplex":  # noise, which would be an infinite KL
+        noise = (problem.reference == 0) & (policy < INTERIOR)
+        policy = np.where(noise, 0.0, policy)
+        policy = policy / policy.sum(-1, keepdims=True)
     beta = np.array([np.nan if f.beta is None else f.beta for f in found]).reshape(shape)
     if isinstance(strength, Penalty):
         beta = _multiplier(problem, strength.beta, policy)

@@ -53,7 +53,12 @@ def solve(
     array([0.32669, 0.67331])
     """
     checks.one_of("method", method, METHODS)
-    kind, reference = scores.members, to_numpy(log_reference).astype(float)
+    kind, reference = scores.members, checks.real("log_reference", log_reference)
+    if prompt_weights is not None:
+        prompt_weights = checks.real("prompt_weights", prompt_weights)
+        checks.finite("prompt_weights", prompt_weights)
+        checks.positive("prompt_weights", prompt_weights)
+        prompt_weights = prompt_weights / np.max(prompt_weights, initial=1e-300)
     table = _double(scores.numpy())
     single_prompt = table.members.ndim == 2 and reference.ndim == 1
     if isinstance(objective, Bound):
@@ -67,7 +72,7 @@ def solve(
         binding,
         reference,
         table,
-        prompt_weights=None if prompt_weights is None else to_numpy(prompt_weights).astype(float),
+        prompt_weights=prompt_weights,
         domain=domain,
     )
     answer = convex_optimum if method == "cvxpy" else route(problem)

@@ -134,6 +134,7 @@ class Penalty:
     beta: float
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "beta", checks.number("beta", self.beta))
         checks.positive_number("beta", self.beta, hint="1e-3 is hardly a penalty at all")
         checks.scale("beta", self.beta)
 
@@ -149,6 +150,7 @@ class Budget:
     per_prompt: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", checks.number("eps", self.eps))
         checks.finite("eps", self.eps)
 
 
@@ -173,6 +175,7 @@ class TargetKL:
     kl: float
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "kl", checks.number("kl", self.kl))
         checks.positive_number("kl", self.kl)
 
 

@@ -161,7 +161,6 @@ def make_problem(
             raise checks.InputError(
                 "prompt_weights", f"of shape {cells[-2:-1]}", prompt_weights.shape
             )
-        checks.positive("prompt_weights", prompt_weights)
         prompt_weights = prompt_weights / prompt_weights.sum()
     if divergent:
         cost = of_cells(objective.coefficient, scores, binding, broadcast=True)

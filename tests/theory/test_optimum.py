@@ -19,6 +19,7 @@ from theory.presets import (
     covariance_aware,
     ensemble_mean,
     global_dro,
+    lcb,
     reward_robust_policy,
     safe,
     trust_region,
@@ -296,3 +297,67 @@ def test_singular_and_asymmetric_covariances_are_refused(covariance, word):
         Scores(draw.scores.members, known_covariance=np.stack([covariance] * 3))
     with pytest.raises(InputError, match="ledoit_wolf"):
         solve(covariance_aware(method="sample"), draw.log_reference, draw.scores)
+
+
+RATED = np.random.default_rng(1).normal(size=(3, 5, 4))
+EVEN = np.full((3, 5), -np.log(5))
+
+
+@pytest.mark.parametrize("strength", [Penalty, Budget, TargetKL])
+@pytest.mark.parametrize(
+    "value",
+    ["0.1", "", b"1", None, 1j, (0.1,), [0.3], [], {}, np.array([0.1, 0.2]), np.ones((1, 1)),
+     10**400, -(10**400), object(), np.ma.masked, np.datetime64("2020"), np.array(["a"]), len],
+)  # fmt: skip
+@pytest.mark.usefixtures("without_shape_annotations")
+def test_a_strength_is_one_number(strength, value):
+    with pytest.raises(InputError, match=r"`(beta|eps|kl)` must be"):
+        strength(value)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64, np.array])
+@pytest.mark.usefixtures("without_shape_annotations")
+def test_numbers_of_numpy_are_those_of_python(kind):
+    found = solve(ensemble_mean(Penalty(kind(2))), EVEN, Scores(RATED))
+    expected = solve(ensemble_mean(Penalty(2.0)), EVEN, Scores(RATED))
+    np.testing.assert_array_equal(found.policy, expected.policy)
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [[np.inf, 1, 1], [np.nan, 1, 1], [-1, 1, 1], [0, 1, 1], [-1, -1, -1], list("abc"), [1j, 1, 1],
+     [1, 1], [], [[1, 1, 1]], np.ma.masked_array([1, 1, 1], [0, 1, 0])],
+)  # fmt: skip
+@pytest.mark.parametrize("strength", [Penalty(0.3), Budget(0.3), TargetKL(0.3)], ids=repr)
+@pytest.mark.usefixtures("without_shape_annotations")
+def test_bad_weights_of_prompts_are_refused(weights, strength):
+    with pytest.raises(InputError, match="`prompt_weights` must be"):
+        solve(lcb(strength), EVEN, Scores(RATED), prompt_weights=np.ma.asarray(weights))
+
+
+@pytest.mark.parametrize("size", [1e-320, 1e-300, 1e300, 1.7e308])
+@pytest.mark.parametrize("strength", [Penalty(0.3), Budget(0.3), TargetKL(0.3)], ids=repr)
+def test_the_size_of_the_weights_of_prompts_is_of_no_consequence(size, strength):
+    weights = np.full(3, size)
+    found = solve(lcb(strength), EVEN, Scores(RATED), prompt_weights=weights)
+    np.testing.assert_allclose(found.policy, solve(lcb(strength), EVEN, Scores(RATED)).policy)
+    assert np.isfinite(found.kl)
+
+
+@pytest.mark.usefixtures("without_shape_annotations")
+def test_masked_entries_are_not_read():
+    masked = np.ma.masked_array(RATED, RATED > 1)
+    with pytest.raises(InputError, match="`members` must be without masked entries"):
+        Scores(masked)
+    with pytest.raises(InputError, match="`log_reference` must be without masked entries"):
+        solve(ensemble_mean(0.1), np.ma.masked_array(EVEN, RATED[..., 0] > 0), Scores(RATED))
+    assert Scores(np.ma.masked_array(RATED, RATED > 100)).k == 4
+
+
+def test_noise_of_cvxpy_on_what_the_reference_lacks_is_no_infinite_kl():
+    reference = np.array([[0.5, 0.5, 0.0]])
+    members = np.array([[[1.0, 2.0, 1.5], [3.0, 2.5, 2.6], [1.0, 2.0, 1.5]]])
+    with np.errstate(divide="ignore"):
+        found = solve(covariance_aware(Penalty(0.5)), np.log(reference), Scores(members))
+    assert found.policy[0, 2] == 0
+    assert found.kl == pytest.approx(np.log(2), abs=1e-3)
