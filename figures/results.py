@@ -25,6 +25,7 @@ import tyro
 from figures.agreement import SMALL, TRAINED, differences
 from figures.figure import Figure, Setting
 from figures.manifest import provenance, read_manifest
+from theory.damage import readable
 from theory.ending import ended
 from theory.errors import InputError
 from theory.files import digest, write, write_text
@@ -116,13 +117,16 @@ def check(out: Path, folder: Path = FOLDER) -> dict[str, list[str]]:
     kept = [key for key in _comparable(out) if (folder / f"{key}.csv").is_file()]
     if not kept:
         raise InputError("out", "a folder with figures whose tables are kept", str(out))
-    found = {
-        key: differences(key, table(key, folder), pd.read_csv(out / f"{key}.csv"), 1.0)
-        for key in kept
-    }
-    if (out / AUDIT).is_file():
+    found = {key: differences(key, table(key, folder), _drawn(out, key), 1.0) for key in kept}
+    if (out / AUDIT).exists():
         found[AUDIT] = _contradicted(json.loads((folder / AUDIT).read_text()), _evidence(out))
     return found
+
+
+def _drawn(out: Path, key: str) -> pd.DataFrame:
+    path, again = out / f"{key}.csv", f"python -m figures --only {key} --out {out}"
+    with readable(path, "out", "a folder whose tables can be read", again):
+        return pd.read_csv(path)
 
 
 def processor() -> str:
@@ -164,18 +168,19 @@ def _origin(folder: Path) -> dict[str, Any]:
 
 def _evidence(out: Path) -> dict[str, Any]:
     """Verdicts and numbers of the audit, without its sentences."""
-    told = json.loads((out / AUDIT).read_text(encoding="utf-8"))
-    claims = {
-        claim["key"]: {"verdict": claim["verdict"], "confirmed": claim["confirmed"],
-                       "evidence": claim["evidence"]}
-        for claim in told["claims"]
-    }  # fmt: skip
-    return {"draws": told["trial"]["draws"], "seed": told["trial"]["seed"], "claims": claims}
+    path, again = out / AUDIT, f"python -m theory audit --out {out}"
+    with readable(path, "out", "a folder whose audit can be read", again):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        claims = {
+            claim["key"]: {name: claim[name] for name in ("verdict", "confirmed", "evidence")}
+            for claim in told["claims"]
+        }
+        return {"draws": told["trial"]["draws"], "seed": told["trial"]["seed"], "claims": claims}
 
 
 def _contradicted(kept: dict[str, Any], found: dict[str, Any]) -> list[str]:
     """Verdicts that differ; observed numbers that do, where both had as many draws."""
-    told = []
+    told = [f"{key}: missing" for key in kept["claims"] if key not in found["claims"]]
     same = all(kept[name] == found[name] for name in ("draws", "seed"))
     for key, claim in found["claims"].items():
         old = kept["claims"].get(key)

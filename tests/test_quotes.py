@@ -114,3 +114,29 @@ def test_scores_of_reviews():
     found = found.set_index("objective")
     for column in ("beta", "gain", "gold", "gold_gain_low", "gold_gain_high"):
         np.testing.assert_allclose(found[column], kept[column], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 9, bytes(range(256)), b"a,b\n1\n2,3,4\n", b"\x1f\x8b", b"{}", b"[]"]
+)
+@pytest.mark.parametrize("name", [f"{CHEAP[0]}.csv", results.AUDIT])
+def test_damaged_files_are_named_and_never_as_kept(drawn, tmp_path, capsys, name, content):
+    out = shutil.copytree(drawn, tmp_path / "out")
+    (out / name).write_bytes(content)
+    status = results.main(results.Options("check", out))
+    told = capsys.readouterr()
+    if status == 2:
+        assert str(out / name) in told.err
+    else:
+        assert status == 1
+        assert "numbers differ" in told.out
+
+
+def test_an_audit_without_claims_is_not_as_kept(drawn, tmp_path):
+    out = shutil.copytree(drawn, tmp_path / "out")
+    (out / results.AUDIT).write_text('{"trial": {"draws": 1, "seed": 0}, "claims": []}')
+    assert len(results.check(out)[results.AUDIT]) > 50
+    (out / results.AUDIT).unlink()
+    (out / results.AUDIT).mkdir()
+    with pytest.raises(InputError, match=results.AUDIT):
+        results.check(out)

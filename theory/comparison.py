@@ -10,6 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from theory import checks
 from theory.errors import InputError
+from theory.notices import notice
 from theory.objective import Objective
 from theory.optimum import batch_statistics, solve
 from theory.penalties import Budget, Penalty, Strength, TargetKL
@@ -51,6 +52,8 @@ def choose(names: Iterable[str]) -> list[str]:
     for name in names:
         checks.one_of("objective", name, ["all", *PRESETS])
         chosen += ALL if name == "all" else [name]
+    if not chosen:
+        raise InputError("objective", "at least one", "none", f"all, or one of {', '.join(ALL)}")
     return list(dict.fromkeys(chosen))
 
 
@@ -95,6 +98,7 @@ def compare(
     checks.one_of("errors", errors, ERRORS)
     if not 0 < level < 1:
         raise InputError("level", "in (0, 1)", level, "0.95 stands for 95%")
+    objectives = tuple(objectives)
     names = choose(objectives)
     scores = table.scores.centred(table.log_reference)
     if scores.k > 1 and shrink:
@@ -103,6 +107,11 @@ def compare(
     rows, policies, curves = [], [], []
     for name in progress(names):
         objective = replace(PRESETS[name](*_required(name, at)), strength=at)
+        if (beyond := _beyond_support(name, objective, table)) is not None:
+            if name in objectives:
+                raise beyond
+            notice(f"left out of all: {beyond}")
+            continue
         try:
             solution = solve(objective, table.log_reference, scores)
         except InputError as error:
@@ -116,6 +125,19 @@ def compare(
         pd.concat(policies, ignore_index=True),
         pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(),
     )
+
+
+def _beyond_support(name: str, objective: Objective, table: ScoreTable) -> InputError | None:
+    """An error where a penalty lets the policy give mass to what the reference never does."""
+    absent = np.argwhere(np.isneginf(table.log_reference))
+    if objective.form not in ("quadratic", "norm") or not absent.size:
+        return None
+    prompt, response = absent[0]
+    return InputError(
+        "objective", "one that keeps to the responses of the reference, where some have none",
+        f"{name!r}, with reference 0 for prompt {table.prompts[prompt]!r}, response "
+        f"{table.responses[response]!r}", "leave it out, or give every response a share",
+    )  # fmt: skip
 
 
 def _unsuited(name: str, scores: Scores, error: InputError) -> InputError:

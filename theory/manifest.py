@@ -100,7 +100,12 @@ class Manifest:
         """
         path = folder / MANIFEST
         hint = "put back the one that was written, or choose another folder with --out"
-        said, sealed = read_sealed(path, hint=hint)
+        try:
+            said, sealed = read_sealed(path, hint=hint)
+        except FileNotFoundError as error:
+            if path.is_symlink():
+                raise damaged(path, error, hint) from None
+            raise
         try:
             if not sealed and set(said) != {"config"}:
                 raise ValueError("its digest is gone" if "files" in said else "not one of ours")

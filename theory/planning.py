@@ -78,6 +78,7 @@ def members_to_win(heterogeneity: float) -> int:
     >>> [members_to_win(h) for h in (1.78, 1.0106)]
     [8, 194]
     """
+    checks.scale("heterogeneity", heterogeneity, power=2)
     if not heterogeneity > 1:
         raise InputError(
             "heterogeneity", "> 1", heterogeneity, "equal variances carry no information"

@@ -70,7 +70,7 @@ class Records:
         wanted = Manifest(json.loads(json.dumps(dict(config))), steps)
         check_fresh(folder, cells=cells, resume=resume)
         with locked(folder):
-            if not (folder / MANIFEST).exists():
+            if not os.path.lexists(folder / MANIFEST):
                 wanted.write(folder)
                 return cls(folder)
             found, sealed = _manifest(folder, strict=False)

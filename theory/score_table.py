@@ -124,12 +124,19 @@ def _spreads(frame: pd.DataFrame, members: Sequence[str]) -> list[str]:
 
 
 def _tell_ignored(frame: pd.DataFrame, used: Sequence[str]) -> None:
-    """Warn of columns that may have been meant as members or their deviations."""
-    ignored = [c for c in frame.columns if str(c).startswith((MEMBER, STD)) and str(c) not in used]
+    """Warn of columns that may have been meant to be read: by another case, or with blanks."""
+    read = {*KEYS, "reference", GOLD}
+    plain = {column: str(column).strip().lower() for column in frame.columns}
+    ignored = [
+        column
+        for column, name in plain.items()
+        if (name.startswith((MEMBER, STD)) and str(column) not in used)
+        or (name in read and str(column) not in read)
+    ]
     if ignored:
         warnings.warn(
             f"columns that are not read: {cells.listed(ignored)}; members are called "
-            f"{MEMBER}_0, {MEMBER}_1, ..., or named by --members",
+            f"{MEMBER}_0, {MEMBER}_1, ..., or named by --members, and case and blanks count",
             stacklevel=4,
         )
 

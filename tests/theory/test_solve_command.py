@@ -238,3 +238,34 @@ def test_policies_hold_the_texts_that_came(tmp_path):
         wanted = [escaped(prompt) if option else prompt for prompt in sorted(prompts)]
         assert list(dict.fromkeys(read.prompt)) == wanted
         assert max(map(len, read.probability)) <= len("0.123456789012") + 4
+
+
+def test_responses_that_the_reference_lacks_get_nothing(tmp_path, capsys):
+    """Also where a third of them is the best: penalties that are finite there are refused."""
+    table = frame(gold=False)
+    absent = table.response == table.response.unique()[0]
+    rest = table[~absent].groupby("prompt").reference.transform("sum")
+    table.loc[~absent, "reference"] /= rest
+    table.loc[absent, "reference"] = 0.0
+    path = tmp_path / "scores.csv"
+    table.to_csv(path, index=False)
+    arguments = ["solve", str(path), "--out", str(tmp_path), "--beta", "0.5", "--objective"]
+    for name in ("variance_aware_theorem", "variance_unaware_theorem", "covariance_aware", "safe"):
+        assert main([*arguments, name]) == 2
+        assert "reference 0 for prompt" in capsys.readouterr().err
+    assert main([*arguments, "all"]) == 0
+    assert "left out of all" in capsys.readouterr().err
+    policies = pd.read_csv(tmp_path / "policies.csv")
+    assert policies.probability[policies.reference == 0].max() == 0
+    assert len(policies.objective.unique()) == len(ALL) - 2
+    assert np.isfinite(pd.read_csv(tmp_path / "summary.csv").kl).all()
+
+
+@pytest.mark.parametrize(
+    "name", ["Member_2", "MEMBER_2", " member_2", "member_2 ", "member-2", "Std_0", "Gold", "gold ",
+             "Reference", " prompt", "Response"]
+)  # fmt: skip
+def test_columns_that_are_nearly_called_as_what_is_read_are_named(name):
+    table = frame(gold=False)
+    with pytest.warns(UserWarning, match="not read: .*case and blanks count"):
+        score_table(table.assign(**{name: 1.0}))

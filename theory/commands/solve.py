@@ -58,7 +58,7 @@ class Solve:
 def run(options: Solve) -> int:
     """Exit status: 1 where an objective has no policy at this strength."""
     at = strength(options.beta, options.eps, options.kl)
-    names = choose(options.objective)
+    choose(options.objective)
     table = read_scores(options.scores, members=options.members)
     out = output_folder(options.out)
     prompts, responses = table.log_reference.shape
@@ -67,8 +67,9 @@ def run(options: Solve) -> int:
         f"{', gold' if table.gold is not None else ''}; {at}"
     )
     comparison = compare(
-        table, names, at, shrink=options.shrink, errors=options.errors, level=options.level,
-        frontier=options.frontier, progress=partial(tqdm, unit="objective", disable=None),
+        table, options.objective, at, shrink=options.shrink, errors=options.errors,
+        level=options.level, frontier=options.frontier,
+        progress=partial(tqdm, unit="objective", disable=None),
     )  # fmt: skip
     shown = comparison.summary[[c for c in SHOWN if c in comparison.summary]]
     print(shown.to_string(index=False, float_format=lambda x: f"{x:.4g}"))

@@ -13,7 +13,7 @@ from theory.intervals import Interval
 
 Verdict = Literal["true", "true if", "false"]
 """'true if': it holds under conditions that its statement leaves out."""
-FEWEST = 100
+FEWEST, MOST = 100, 10**8
 """Draws below which there are no intervals to speak of."""
 
 
@@ -52,8 +52,10 @@ class Trial:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        if self.draws < FEWEST:
-            raise InputError("draws", f"at least {FEWEST}", self.draws, "take 200,000, the default")
+        if not FEWEST <= self.draws <= MOST:
+            raise InputError(
+                "draws", f"{FEWEST} to {MOST:,}", self.draws, "take 200,000, the default"
+            )
         checks.positive("seed", self.seed, zero_allowed=True)
         checks.positive("workers", self.workers)
 
