@@ -54,11 +54,7 @@ def solve(
     """
     checks.one_of("method", method, METHODS)
     kind, reference = scores.members, checks.real("log_reference", log_reference)
-    if prompt_weights is not None:
-        prompt_weights = checks.real("prompt_weights", prompt_weights)
-        checks.finite("prompt_weights", prompt_weights)
-        checks.positive("prompt_weights", prompt_weights)
-        prompt_weights = prompt_weights / np.max(prompt_weights, initial=1e-300)
+    prompt_weights = _checked(prompt_weights)
     table = _double(scores.numpy())
     single_prompt = table.members.ndim == 2 and reference.ndim == 1
     if isinstance(objective, Bound):
@@ -95,6 +91,7 @@ def bind(
     members that a policy-level utility sets against each other [rewardrobust2024, Eq. 6]: those of
     the optimum, or with `log_policy` the worst for that policy, where `value` is then exact.
     """
+    prompt_weights = _checked(prompt_weights)
     binding = batch_statistics(objective, scores, log_reference, prompt_weights)
     if "member_weights" in objective.needs:
         if log_policy is None:
@@ -124,6 +121,16 @@ def batch_statistics(
     if per_prompt.ndim:
         overall = weighted_mean(per_prompt, prompt_weights)[..., None]
     return Binding(mean_variance=overall[..., None], prompt_variance=per_prompt[..., None])
+
+
+def _checked(prompt_weights: Any) -> np.ndarray | None:
+    """Weights of prompts in float64, of at most 1, so that no sum of them overflows."""
+    if prompt_weights is None:
+        return None
+    weights = checks.real("prompt_weights", prompt_weights)
+    checks.finite("prompt_weights", weights)
+    checks.positive("prompt_weights", weights)
+    return weights / weights.max() if weights.size else weights
 
 
 def _double(scores: Scores) -> Scores:

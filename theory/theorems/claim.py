@@ -14,7 +14,7 @@ from theory.intervals import Interval
 Verdict = Literal["true", "true if", "false"]
 """'true if': it holds under conditions that its statement leaves out."""
 FEWEST, MOST = 100, 10**8
-"""Draws below which there are no intervals to speak of."""
+"""Draws below which there are no intervals to speak of, and above which there is no memory."""
 
 
 class Evidence(NamedTuple):
