@@ -28,9 +28,11 @@ WHOLE = 2**53
 def namespace(*arrays: Array) -> Any:
     """The array-API namespace shared by the arguments; `None` and Python scalars are ignored.
 
-    Raises `InputError` when NumPy and torch arrays are mixed, or there is no array.
+    Raises `InputError` when NumPy and torch arrays are mixed, entries masked, or there is no array.
     """
     given = [a for a in arrays if hasattr(a, "shape")]
+    for array in given:
+        unmasked("arrays", array)
     kinds = {type(a).__module__.split(".")[0] for a in given}
     if not given:
         names = sorted({type(a).__name__ for a in arrays})
@@ -45,6 +47,12 @@ def namespace(*arrays: Array) -> Any:
             "convert with torch.as_tensor or tensor.numpy()",
         )
     return array_api_compat.array_namespace(*given)
+
+
+def unmasked(argument: str, array: Any) -> None:
+    """Raise for masked entries, which some functions of NumPy leave out and others read."""
+    if isinstance(array, np.ma.MaskedArray) and np.ma.is_masked(array):
+        raise InputError(argument, "without masked entries", "some", "drop or rescore those rows")
 
 
 def to_numpy(array: Array) -> np.ndarray:
@@ -68,11 +76,11 @@ def floats(**arrays: Array | None) -> list[Array | None]:
     ['float64', 'float64']
     """
     given = {name: array for name, array in arrays.items() if array is not None}
+    for name, array in given.items():
+        unmasked(name, array)
     xp = namespace(*given.values())
     dtypes = [xp.float32]
     for name, array in given.items():
-        if np.ma.is_masked(array):
-            raise InputError(name, "without masked entries", "some", "drop or rescore those rows")
         exact = xp.isdtype(array.dtype, ("bool", "integral"))
         if not exact and not xp.isdtype(array.dtype, "real floating"):
             raise InputError(name, "real numbers", f"dtype {array.dtype}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from theory.arrays import to_numpy
+from theory.arrays import to_numpy, unmasked
 from theory.errors import InputError as InputError
 
 PROBABILITY_TOLERANCE = 1e-6
@@ -19,8 +19,7 @@ def real(argument: str, array: Any) -> np.ndarray:
     Raises `InputError` for what are not real numbers, or are masked.
     """
     values = to_numpy(array)
-    if np.ma.is_masked(array):
-        raise InputError(argument, "without masked entries", "some", "drop or rescore those rows")
+    unmasked(argument, array)
     if values.dtype.kind not in "fiub":
         raise InputError(argument, "real numbers that float64 holds", f"{array!r:.60}")
     return values.astype(float)

@@ -94,7 +94,7 @@ def _singles_out_no_member(utility: WorstMix | PolicyWorstMix) -> bool:
 
 
 def _check_mix(lam: float, nominal: Utility, over: str) -> None:
-    if not 0 <= lam <= 1:
+    if not 0 <= checks.number("lam", lam) <= 1:
         raise checks.InputError("lam", "between 0 (worst case) and 1 (nominal)", lam)
     checks.one_of("over", over, ("others", "all"))
     if nominal.level == "policy":

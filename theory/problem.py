@@ -243,9 +243,10 @@ def need_penalty(problem: Problem) -> Penalty:
 def _check_reference(log_reference: Array, scores: Scores) -> None:
     values = to_numpy(log_reference)
     checks.broadcastable("scores.members", scores.members[..., 0], "log_reference", values)
-    if np.isnan(values).any() or (values > 0).any():
+    if not (values <= 0).all():
         raise checks.InputError(
-            "log_reference", "log-probabilities (<= 0)", f"a maximum of {np.nanmax(values):g}",
+            "log_reference", "log-probabilities (<= 0)",
+            "NaN" if np.isnan(values).any() else f"a maximum of {values.max():g}",
             "pass np.log(reference)",
         )  # fmt: skip
     checks.probabilities("exp(log_reference)", np.exp(values))

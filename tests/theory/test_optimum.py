@@ -333,6 +333,16 @@ def test_numbers_of_numpy_are_those_of_python(kind):
 def test_bad_weights_of_prompts_are_refused(weights, strength):
     with pytest.raises(InputError, match="`prompt_weights` must be"):
         solve(lcb(strength), EVEN, Scores(RATED), prompt_weights=np.ma.asarray(weights))
+    if np.shape(weights) == (3,):
+        with pytest.raises(InputError, match="`prompt_weights` must be"):
+            bind(adaptive(), Scores(RATED), EVEN, prompt_weights=np.ma.asarray(weights))
+
+
+@pytest.mark.parametrize("lam", [None, "a", 1j, [0.4], np.nan, 1.5])
+@pytest.mark.usefixtures("without_shape_annotations")
+def test_a_share_is_a_number(lam):
+    with pytest.raises(InputError, match="`lam` must be"):
+        reward_robust_policy(lam=lam)
 
 
 @pytest.mark.parametrize("size", [1e-320, 1e-300, 1e300, 1.7e308])
@@ -351,6 +361,8 @@ def test_masked_entries_are_not_read():
         Scores(masked)
     with pytest.raises(InputError, match="`log_reference` must be without masked entries"):
         solve(ensemble_mean(0.1), np.ma.masked_array(EVEN, RATED[..., 0] > 0), Scores(RATED))
+    with pytest.raises(InputError, match="without masked entries"):
+        value(ensemble_mean(0.1), np.ma.masked_array(EVEN, RATED[..., 0] > 0), EVEN, Scores(RATED))
     assert Scores(np.ma.masked_array(RATED, RATED > 100)).k == 4
 
 
