@@ -54,7 +54,8 @@ def solve(
     """
     checks.one_of("method", method, METHODS)
     kind, reference = scores.members, checks.real("log_reference", log_reference)
-    prompt_weights = _checked(prompt_weights)
+    if prompt_weights is not None:
+        prompt_weights = _checked(prompt_weights)
     table = _double(scores.numpy())
     single_prompt = table.members.ndim == 2 and reference.ndim == 1
     if isinstance(objective, Bound):
@@ -91,7 +92,8 @@ def bind(
     members that a policy-level utility sets against each other [rewardrobust2024, Eq. 6]: those of
     the optimum, or with `log_policy` the worst for that policy, where `value` is then exact.
     """
-    prompt_weights = _checked(prompt_weights)
+    if prompt_weights is not None:
+        prompt_weights = like(scores.members, _checked(prompt_weights))
     binding = batch_statistics(objective, scores, log_reference, prompt_weights)
     if "member_weights" in objective.needs:
         if log_policy is None:
@@ -123,10 +125,8 @@ def batch_statistics(
     return Binding(mean_variance=overall[..., None], prompt_variance=per_prompt[..., None])
 
 
-def _checked(prompt_weights: Any) -> np.ndarray | None:
+def _checked(prompt_weights: Any) -> np.ndarray:
     """Weights of prompts in float64, of at most 1, so that no sum of them overflows."""
-    if prompt_weights is None:
-        return None
     weights = checks.real("prompt_weights", prompt_weights)
     checks.finite("prompt_weights", weights)
     checks.positive("prompt_weights", weights)

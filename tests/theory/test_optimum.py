@@ -373,3 +373,16 @@ def test_noise_of_cvxpy_on_what_the_reference_lacks_is_no_infinite_kl():
         found = solve(covariance_aware(Penalty(0.5)), np.log(reference), Scores(members))
     assert found.policy[0, 2] == 0
     assert found.kl == pytest.approx(np.log(2), abs=1e-3)
+
+
+@pytest.mark.parametrize("objective", [adaptive(), reward_robust_policy()], ids=repr)
+def test_torch_binds_with_weights_of_torch_as_numpy_does(objective):
+    weights, scores = np.array([0.2, 0.3, 0.5]), Scores(RATED)
+    ours = bind(objective, scores, EVEN, prompt_weights=weights)
+    tensors = Scores(torch.tensor(RATED))
+    theirs = bind(
+        objective, tensors, torch.tensor(EVEN), prompt_weights=torch.tensor(weights)
+    ).binding.numpy()
+    for name in objective.needs:
+        found, expected = getattr(theirs, name), getattr(ours.binding, name)
+        np.testing.assert_allclose(found, expected, atol=EXACT)
